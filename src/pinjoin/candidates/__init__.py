@@ -1,0 +1,1 @@
+"""§IV.A: which images could stand next to the query."""

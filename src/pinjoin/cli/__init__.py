@@ -1,0 +1,1 @@
+"""One module per command; imports happen inside commands, so `--help` is instant."""

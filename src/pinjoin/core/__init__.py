@@ -1,0 +1,1 @@
+"""Words every layer shares: ids, types, configuration, errors, top-k. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Tables, images and logs from outside, checked at the border."""

@@ -1,0 +1,1 @@
+"""§III: pins with the same image become one PinJoin; boards become BoardJoins."""

@@ -1,0 +1,1 @@
+"""Immutable, checksummed, memory-mapped directories that hold one built catalogue."""
