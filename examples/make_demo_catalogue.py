@@ -123,7 +123,7 @@ def people(rng: random.Random) -> list[Person]:
 
 def size_of(rng: random.Random) -> int:
     """Board sizes follow a power law from 3 to 60."""
-    return min(60, int(3 * (1 - rng.random()) ** (-1 / 0.95)))
+    return min(60, int(3 * (1 - rng.random()) ** (-1 / 1.1)))
 
 
 def fit(photo: Photo, alternatives: Iterable[str]) -> int:
@@ -307,7 +307,7 @@ def main(folder: Path) -> None:
     rng = random.Random(SEED)
     photos = load_photos(data / "clothing")
     for photo in photos:
-        photo.popularity = math.exp(rng.gauss(0, 0.8))
+        photo.popularity = math.exp(rng.gauss(0, 0.6))
     shuffled = rng.sample(photos, len(photos))
     lonely, shared = shuffled[:UNBOARDED], shuffled[UNBOARDED:]
     boards = make_boards(rng, people(rng), shared)
