@@ -1,0 +1,182 @@
+"""Tables on disk: Arrow IPC files, the same bytes for the same rows, mapped for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BATCH_ROWS = 1 << 18
+"""Rows of a stored batch. Fixed, so that a file does not depend on how its rows arrived."""
+
+
+class TableWriter:
+    """Writes an uncompressed IPC file batch by batch; a context manager."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._pending: list[pa.RecordBatch] = []
+        self._rows = 0  # pending
+        self._sink: Any = pa.OSFile(str(path), "wb")
+        self._writer: Any = pa.ipc.new_file(self._sink, schema)
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows, whose schema must be the writer's."""
+        if isinstance(rows, pa.Table):
+            self.write_table(rows)
+        else:
+            self.write_batch(rows)
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows of a table."""
+        for batch in table.to_batches():
+            self.write_batch(batch)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Append the rows of a batch."""
+        start = 0
+        while start < batch.num_rows:
+            piece = batch.slice(start, BATCH_ROWS - self._rows)
+            self._pending.append(piece)
+            self._rows += piece.num_rows
+            start += piece.num_rows
+            if self._rows == BATCH_ROWS:
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is pending and the footer. Closing twice does nothing."""
+        if self._sink.closed:
+            return
+        self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, whose content no longer matters."""
+        self._pending.clear()
+        self._sink.close()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        rows = pa.Table.from_batches(self._pending, self.schema)
+        if len(self._pending) > 1:
+            rows = rows.combine_chunks()
+        for batch in rows.to_batches():
+            columns = [_without_hidden_bytes(column) for column in batch.columns]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self.schema))
+        self._pending.clear()
+        self._rows = 0
+
+
+def map_table_file(path: Path) -> pa.Table:
+    """The table of a file; its columns lie in the page cache and are read when used."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+class Rows:
+    """Single rows of a table of many batches, without ever joining the batches.
+
+    >>> table = pa.table({"id": pa.chunked_array([["a", "b"], ["c"]]), "n": [1, 2, 3]})
+    >>> Rows(table).dicts([2, 0], columns=["id"])
+    [{'id': 'c'}, {'id': 'a'}]
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+        self._columns = {name: _Chunks(table[name]) for name in table.column_names}
+
+    def __len__(self) -> int:
+        """How many rows the table has."""
+        return int(self.table.num_rows)
+
+    def value(self, row: int, column: str) -> Any:
+        """One value as a Python object. Raises IndexError beyond the last row."""
+        return self._columns[column].value(self._checked([row])[0])
+
+    def dicts(
+        self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], columns: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """The rows in the order asked, with the named columns (none named: all)."""
+        chosen = [(name, self._columns[name]) for name in columns or self._columns]
+        return [{name: column.value(row) for name, column in chosen} for row in self._checked(rows)]
+
+    def take(
+        self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], columns: Sequence[str] = ()
+    ) -> pa.Table:
+        """The rows in the order asked as a table. Touches only the chunks they lie in."""
+        asked = np.asarray(self._checked(rows), np.int64)
+        names = list(columns or self._columns)
+        return pa.table(
+            {name: self._columns[name].take(asked) for name in names},
+            schema=pa.schema([self.table.schema.field(name) for name in names]),
+        )
+
+    def _checked(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> list[int]:
+        asked = np.asarray(rows, np.int64)
+        if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
+            raise IndexError(f"Rows must be from 0 to {len(self) - 1}. Got {asked.tolist()[:5]}.")
+        return asked.tolist()  # type: ignore[no-any-return, unused-ignore]
+
+
+class _Chunks:
+    """One column of `Rows`."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self.type = column.type
+        self._chunks = column.chunks
+        self._ends = np.cumsum([len(chunk) for chunk in self._chunks], dtype=np.int64)
+
+    def value(self, row: int) -> Any:
+        chunk = int(self._ends.searchsorted(row, side="right"))
+        start = int(self._ends[chunk - 1]) if chunk else 0
+        return self._chunks[chunk][row - start].as_py()
+
+    def take(self, rows: npt.NDArray[np.int64]) -> pa.Array:
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        which = self._ends.searchsorted(ordered, side="right")
+        pieces = []
+        for chunk in np.unique(which):
+            inside = ordered[which == chunk] - (self._ends[chunk - 1] if chunk else 0)
+            pieces.append(self._chunks[chunk].take(pa.array(inside)))
+        if not pieces:
+            return pa.array([], self.type)
+        back = np.empty_like(order)
+        back[order] = np.arange(order.size)
+        return pa.concat_arrays(pieces).take(pa.array(back))
+
+
+def _without_hidden_bytes(column: pa.Array) -> pa.Array:
+    """The same values with zeros or nothing under the nulls, where leftovers might lie."""
+    plain = pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
+    if not column.null_count or not (plain or pa.types.is_large_string(column.type)):
+        return column
+    n = len(column)
+    zero = pa.scalar("" if not pa.types.is_primitive(column.type) else 0)
+    if pa.types.is_boolean(column.type):
+        zero = pa.scalar(False)
+    valid = np.packbits(column.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
+    filled = pc.fill_null(column, zero.cast(column.type))
+    buffers = [pa.py_buffer(valid), *filled.buffers()[1:]]
+    return pa.Array.from_buffers(column.type, n, buffers, offset=filled.offset)
