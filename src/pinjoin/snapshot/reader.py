@@ -119,9 +119,10 @@ def verify_snapshot(path: Path | str, progress: Progress = silent) -> Manifest:
 
 def extra_files(path: Path, manifest: Manifest) -> list[str]:
     """Files in a snapshot's folder that are none of its own. They are never read."""
-    known = {MANIFEST_FILE, STAMP_FILE, *manifest.files}
+    known = {MANIFEST_FILE, *manifest.files}
     with disk_errors("Listing", path):
-        return sorted(entry.name for entry in path.iterdir() if entry.name not in known)
+        found = sorted(entry.name for entry in path.iterdir() if entry.name not in known)
+    return [name for name in found if not name.startswith(STAMP_FILE)]
 
 
 def read_manifest(path: Path) -> Manifest:

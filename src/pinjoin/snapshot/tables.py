@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -146,20 +147,23 @@ class _Chunks:
         self.type = column.type
         self._chunks = column.chunks
         self._ends = np.cumsum([len(chunk) for chunk in self._chunks], dtype=np.int64)
+        self._end_list: list[int] = self._ends.tolist()
 
     def value(self, row: int) -> Any:
-        chunk = int(self._ends.searchsorted(row, side="right"))
-        start = int(self._ends[chunk - 1]) if chunk else 0
+        chunk = bisect_right(self._end_list, row)
+        start = self._end_list[chunk - 1] if chunk else 0
         return self._chunks[chunk][row - start].as_py()
 
     def take(self, rows: npt.NDArray[np.int64]) -> pa.Array:
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         which = self._ends.searchsorted(ordered, side="right")
+        cuts = np.flatnonzero(np.diff(which, prepend=-1)).tolist()
         pieces = []
-        for chunk in np.unique(which):
-            inside = ordered[which == chunk] - (self._ends[chunk - 1] if chunk else 0)
-            pieces.append(self._chunks[chunk].take(pa.array(inside)))
+        for begin, end in zip(cuts, [*cuts[1:], rows.size], strict=True):
+            chunk = int(which[begin])
+            start = self._ends[chunk - 1] if chunk else 0
+            pieces.append(self._chunks[chunk].take(pa.array(ordered[begin:end] - start)))
         if not pieces:
             return pa.array([], self.type)
         back = np.empty_like(order)
@@ -169,14 +173,27 @@ class _Chunks:
 
 def _without_hidden_bytes(column: pa.Array) -> pa.Array:
     """The same values with zeros or nothing under the nulls, where leftovers might lie."""
-    plain = pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
-    if not column.null_count or not (plain or pa.types.is_large_string(column.type)):
+    kind = column.type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not column.null_count or not (text or pa.types.is_primitive(kind)):
         return column
-    n = len(column)
-    zero = pa.scalar("" if not pa.types.is_primitive(column.type) else 0)
-    if pa.types.is_boolean(column.type):
-        zero = pa.scalar(False)
+    if not text or _hides_text(column):
+        zero = "" if text else False if pa.types.is_boolean(kind) else 0
+        filled = pc.fill_null(column, pa.scalar(zero).cast(kind))
+    else:
+        filled = column
     valid = np.packbits(column.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
-    filled = pc.fill_null(column, zero.cast(column.type))
-    buffers = [pa.py_buffer(valid), *filled.buffers()[1:]]
-    return pa.Array.from_buffers(column.type, n, buffers, offset=filled.offset)
+    _, *buffers = filled.buffers()
+    if filled.offset:
+        width = kind.bit_width // 8 if not text else 8 if pa.types.is_large_string(kind) else 4
+        buffers[0] = buffers[0].slice(filled.offset * width)
+    return pa.Array.from_buffers(kind, len(column), [pa.py_buffer(valid), *buffers])
+
+
+def _hides_text(column: pa.Array) -> bool:
+    """Whether any null has bytes under it: the visible lengths do not add up to the span."""
+    width = 8 if pa.types.is_large_string(column.type) else 4
+    offsets = column.buffers()[1].slice(column.offset * width, (len(column) + 1) * width)
+    bounds = np.frombuffer(offsets, f"<i{width}")
+    visible = pc.sum(pc.binary_length(column)).as_py() or 0
+    return int(bounds[-1]) - int(bounds[0]) != visible
