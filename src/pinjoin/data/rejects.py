@@ -92,6 +92,16 @@ class Rejects:
             self._write(file, row, column, given, reason, remedy, dropped)
         self._listed += min(room, len(rows))
 
+    def note_file(self, file: str, reason: str, remedy: str = "") -> None:
+        """List something about a whole file that costs no row: not counted, but fatal if strict."""
+        if self.strict:
+            raise InputError(_sentence(file, None, None, None, reason, remedy))
+        self._write(file, None, None, None, reason, remedy)
+
+    def commonest(self) -> str:
+        """The most frequent reason for leaving out a row; '' if there was none."""
+        return self.by_reason.most_common(1)[0][0] if self.by_reason else ""
+
     def __enter__(self) -> Rejects:
         if self.path is not None:
             self.path.unlink(missing_ok=True)

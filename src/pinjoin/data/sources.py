@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from pinjoin.core.errors import InputError
 from pinjoin.core.progress import Progress, silent
+from pinjoin.data.blocks import Part
+from pinjoin.data.cleaning import Cleaner
+from pinjoin.data.locations import Where
+from pinjoin.data.mapping import check_mapping, check_types, resolve
 from pinjoin.data.rejects import Rejects
-from pinjoin.data.schema import Kind
+from pinjoin.data.schema import PINS, REQUIRED, Kind, canonical_schema, is_feature
+from pinjoin.data.tables import Table, open_table, read_blocks
 
-__all__ = ["Rejects", "Source", "open_source"]
+__all__ = ["Rejects", "Source", "TableSource", "open_source"]
 
 
 class Source(Protocol):
@@ -36,8 +42,93 @@ class Source(Protocol):
         """A hash (hex) that changes when the input does; cheap, whatever the size."""
 
 
+class TableSource:
+    """Pins or boards in files. Made by `open_source`."""
+
+    def __init__(self, kind: Kind, table: Table, mapping: Mapping[str, str]) -> None:
+        self.name = table.name
+        self._kind = kind
+        self._table = table
+        self._columns = [resolve(kind, part, mapping) for part in table.parts]
+        for part, columns in zip(table.parts, self._columns, strict=True):
+            check_types(part, columns)
+        features = {c for found in self._columns for c in found if is_feature(kind, c)}
+        self._schema = canonical_schema(kind, features)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The canonical schema with the features that any part has."""
+        return self._schema
+
+    @property
+    def length(self) -> int | None:
+        """Number of rows, bad ones included; None where only reading to the end would tell."""
+        return self._table.length
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the parts' names, sizes and (samples of their) content.
+
+        See `pinjoin.data.locations.fingerprint`. The mapping is not in it.
+        """
+        return self._table.fingerprint()
+
+    def batches(self, rejects: Rejects, progress: Progress = silent) -> Iterator[pa.RecordBatch]:
+        """See `Source.batches`."""
+        for name in self._table.empty:
+            rejects.note_file(name, "this part has no rows", "Check that its export is whole.")
+        good = 0
+        before = rejects.count
+        with progress(f"reading {self._kind}", self.length) as advance:
+            for part, columns in zip(self._table.parts, self._columns, strict=True):
+                for batch, taken in self._part_batches(part, columns, rejects):
+                    advance(taken)
+                    if batch.num_rows:
+                        good += batch.num_rows
+                        yield batch
+        if not good:
+            raise InputError(
+                f"{self.name}: none of its rows can be used; {rejects.count - before:,} were "
+                f"rejected, most often because: {rejects.commonest()}. The list of rejects has "
+                "each row with its remedy."
+            )
+
+    def _part_batches(
+        self, part: Part, columns: Mapping[str, str], rejects: Rejects
+    ) -> Iterator[tuple[pa.RecordBatch, int]]:
+        cleaner = Cleaner(self._schema, columns, part.name, rejects)
+        for block in read_blocks(part, list(columns.values())):
+            yield cleaner.clean(block), block.length + len(block.faults)
+
+
 def open_source(
-    kind: Kind, where: str | Sequence[str], mapping: Mapping[str, str] | None = None
-) -> Source:
-    """The pins or boards at `where`. (Being written.)"""
-    raise NotImplementedError
+    kind: Kind,
+    where: Where,
+    mapping: Mapping[str, str] | None = None,
+    *,
+    encoding: str | None = None,
+    filesystem: Any = None,
+) -> TableSource:
+    """The pins or boards at `where`: a file, a directory or glob of parts, an address, or a list.
+
+    CSV, TSV, JSON lines (each also in gzip, zstd or bzip2), Parquet and Arrow, here or in an
+    object store (`s3://`, `gs://`, …; with `filesystem`, a `pyarrow.fs.FileSystem`, paths are
+    inside it). Text is UTF-8 unless `encoding` names another. The rows stay where they are until
+    `batches` streams them; the whole table is never in memory.
+
+    `mapping` gives the table's column for a canonical one, as in `{"image": "photo_url"}`; an
+    empty name leaves an optional column out. Without it, columns are found by their canonical
+    names. What is not in the canonical schema and not named `feature_*` (pins) is ignored.
+
+    Values: ids are stripped, NFC-normalised, and whole numbers written `12.0` become `12`; an
+    empty or missing `board_id` is a pin on no board; `created_at` is unix seconds or ISO 8601,
+    UTC where it has no zone. A row without `pin_id` or `image`, with a control character in an
+    id or image, a field above 1 MiB, bytes that are not UTF-8 or the wrong number of fields is
+    rejected; a `created_at` or feature that cannot be read is dropped, and its row is kept.
+
+    Raises ConfigError for a wrong parameter, InputError (before any row is read) for what is
+    missing, unreadable, empty, no table, or without a required column.
+    """
+    given = check_mapping(kind, mapping or {})
+    wanted = [given.get(c, c) for c in (*REQUIRED[kind], *(PINS.names if kind == "pins" else ()))]
+    table = open_table(where, wanted, encoding=encoding, filesystem=filesystem)
+    return TableSource(kind, table, given)
