@@ -104,6 +104,8 @@ def read_bytes(path: str | os.PathLike[str], limits: Limits | None = None) -> by
             raise ImageError(name, f"is {kind}, not a file")
         _check_bytes(name, status.st_size, limits)
         return Path(name).read_bytes()
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(name, "no such file") from None
     except PermissionError:
@@ -173,12 +175,10 @@ def _decode(
     try:
         with _open(data, kind, name) as image:
             _check_pixels(image, name, limits)
-            turn = _orientation(image)
-            if size is not None and turn >= 5:  # a quarter turn swaps the sides afterwards
-                size = size[1], size[0]
             if size is not None:
-                _draft(image, size, fit, crop)
-            image.load()
+                _draft(image, max(size), fit, crop)
+            image.load()  # before EXIF is read: Pillow may load for it, once, and hide what failed
+            turn = _orientation(image)
             rgb = _to_rgb(image)
     except ImageError:
         raise
@@ -188,7 +188,8 @@ def _decode(
         # Decoders fed hostile bytes raise anything: SyntaxError, struct.error, IndexError, …
         raise ImageError(name, _explain(kind, problem)) from None
     if size is not None:
-        rgb = _resize(rgb, size, fit, crop, resample)
+        # A quarter turn swaps the sides afterwards.
+        rgb = _resize(rgb, size[::-1] if turn >= 5 else size, fit, crop, resample)
     return np.asarray(_upright(rgb, turn))
 
 
@@ -245,12 +246,13 @@ def _orientation(image: Image.Image) -> int:
     return turn if 1 <= turn <= 8 else 1
 
 
-def _draft(image: Image.Image, size: tuple[int, int], fit: Fit, crop: float) -> None:
-    """Let the JPEG decoder shrink by 2, 4 or 8 as long as more than the asked detail is left."""
-    height, width = size
-    ratios = (width / image.width, height / image.height)
-    scale = {"crop": max(ratios) / crop, "squash": max(ratios), "pad": min(ratios)}[fit]
-    if scale < 0.5:
+def _draft(image: Image.Image, side: int, fit: Fit, crop: float) -> None:
+    """Let the JPEG decoder shrink by 2, 4 or 8 as long as the asked detail is left."""
+    if fit == "pad":
+        scale = side / max(image.size)
+    else:
+        scale = side / (min(image.size) * (crop if fit == "crop" else 1.0))
+    if scale <= 0.5:
         image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
@@ -258,7 +260,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()  # outlives the closed file
+        return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_deep(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -269,12 +271,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit grey by its high byte; other depths stretched from their least to largest value."""
+    """16-bit grey by its high byte; floats stretched from their least to largest value."""
     from PIL import Image
 
     values = np.asarray(image)
-    if image.mode != "F" and values.size and 0 <= values.min() and values.max() <= 0xFFFF:
+    low, high = values.min(), values.max()
+    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 0xFFFF):
         grey = (values.astype(np.uint32) >> 8).astype(np.uint8)
+    elif image.mode == "I" and low >= 0 and high <= 255:
+        grey = values.astype(np.uint8)
     else:
         finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         low, high = finite.min(), finite.max()
