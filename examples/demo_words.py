@@ -221,7 +221,7 @@ BEFORE = {
     "office": ("Smart", "Classic"),
     "party": ("Night-out",),
     "vintage": ("Vintage", "Retro"),
-    "street": ("Cool"),
+    "street": ("Cool",),
     "sporty": ("Sporty",),
     "romantic": ("Pretty", "Lovely"),
     "outdoor": ("Warm", "Practical"),

@@ -30,7 +30,7 @@ from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
 SEED = 20151
-BOARDS, LONG_SIDE, QUALITY = 380, 256, 78
+BOARDS, LONG_SIDE, QUALITY = 420, 256, 78
 UNBOARDED, RENAMED = 7, 14
 START = datetime(2024, 1, 6, tzinfo=UTC)
 LICENSE = """\
@@ -117,7 +117,7 @@ def people(rng: random.Random) -> list[Person]:
     for name in words.PEOPLE.split():
         liked = rng.sample(styles, 2) + rng.sample(colours, 2) + rng.sample(groups, 1)
         writes = rng.choice(("plain", "plain", "lower", "lower", "comma", "none"))
-        crowd.append(Person(name, dict.fromkeys(liked, 2.5), writes, rng.uniform(0.1, 0.6)))
+        crowd.append(Person(name, dict.fromkeys(liked, 3.0), writes, rng.uniform(0.1, 0.6)))
     return crowd
 
 
@@ -146,9 +146,9 @@ def themed_board(rng: random.Random, person: Person, photos: list[Photo]) -> Boa
     theme = rng.choices(words.THEMES, [t.share * affinity(person, t) for t in words.THEMES])[0]
     alternatives = theme.fits.split()
     pool = sum(fit(photo, alternatives) > 0 for photo in photos)
-    size = min(size_of(rng), max(3, int(0.75 * pool)))
-    chosen = draw(rng, photos, lambda p: taste(person, p) * fit(p, alternatives), size)
-    strays = int(rng.random() < 0.35) * max(1, size // 14)  # nobody's boards are pure
+    size = min(size_of(rng), max(3, int(0.6 * pool)))
+    chosen = draw(rng, photos, lambda p: taste(person, p) * fit(p, alternatives) ** 2, size)
+    strays = int(rng.random() < 0.25) * max(1, size // 16)  # nobody's boards are pure
     chosen[size - strays :] = draw(
         rng, [p for p in photos if p not in chosen], lambda p: taste(person, p), strays
     )
@@ -220,7 +220,7 @@ def make_boards(rng: random.Random, crowd: list[Person], photos: list[Photo]) ->
     boards: dict[str, Board] = {}
     while len(boards) < BOARDS:
         person = rng.choices(crowd, busy)[0]
-        maker = rng.choices(makers, (0.62, 0.22, 0.04, 0.12))[0]
+        maker = rng.choices(makers, (0.66, 0.22, 0.04, 0.08))[0]
         board = maker(rng, person, photos)
         board.id = f"{person.name}/{slug(board.title)}"
         boards.setdefault(board.id, board)  # nobody makes the same board twice
