@@ -116,7 +116,8 @@ class StringTable:
             )
         if 3 * n > 2 * self._slots.size:
             bits = (3 * n // 2).bit_length()
-            slots = np.zeros(1 << bits, np.uint64)
+            slots = np.empty(1 << bits, np.uint64)  # not `zeros`, which gets no huge pages
+            slots.fill(0)
             kernel.rehash(self._slots, slots, np.uint64(32 - bits))
             self._slots = slots
         if n + 1 > self._starts.size:
