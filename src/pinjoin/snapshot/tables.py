@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pinjoin.snapshot.disk import disk_errors
+
 BATCH_ROWS = 1 << 18
 """Rows of a stored batch. Fixed, so that a file does not depend on how its rows arrived."""
 
@@ -21,11 +24,13 @@ class TableWriter:
     """Writes an uncompressed IPC file batch by batch; a context manager."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
         self.schema = schema
         self._pending: list[pa.RecordBatch] = []
         self._rows = 0  # pending
-        self._sink: Any = pa.OSFile(str(path), "wb")
-        self._writer: Any = pa.ipc.new_file(self._sink, schema)
+        with disk_errors("Writing", path):
+            self._sink: Any = pa.OSFile(str(path), "wb")
+            self._writer: Any = pa.ipc.new_file(self._sink, schema)
 
     def __enter__(self) -> TableWriter:
         return self
@@ -69,8 +74,9 @@ class TableWriter:
         if self._sink.closed:
             return
         self._flush()
-        self._writer.close()
-        self._sink.close()
+        with disk_errors("Writing", self.path):
+            self._writer.close()
+            self._sink.close()
 
     def abandon(self) -> None:
         """Let go of the file, whose content no longer matters."""
@@ -85,7 +91,9 @@ class TableWriter:
             rows = rows.combine_chunks()
         for batch in rows.to_batches():
             columns = [_without_hidden_bytes(column) for column in batch.columns]
-            self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self.schema))
+            batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+            with disk_errors("Writing", self.path):
+                self._writer.write_batch(batch)
         self._pending.clear()
         self._rows = 0
 
@@ -160,7 +168,7 @@ class _Chunks:
         which = self._ends.searchsorted(ordered, side="right")
         cuts = np.flatnonzero(np.diff(which, prepend=-1)).tolist()
         pieces = []
-        for begin, end in zip(cuts, [*cuts[1:], rows.size], strict=True):
+        for begin, end in pairwise([*cuts, rows.size]):
             chunk = int(which[begin])
             start = self._ends[chunk - 1] if chunk else 0
             pieces.append(self._chunks[chunk].take(pa.array(ordered[begin:end] - start)))

@@ -30,7 +30,7 @@ from pinjoin.snapshot.manifest import (
     now,
 )
 from pinjoin.snapshot.reader import check_readable, digests, write_stamp
-from pinjoin.snapshot.tables import TableWriter
+from pinjoin.snapshot.tables import TableWriter, map_table_file
 from pinjoin.snapshot.workspace import (
     BUILDING,
     locked,
@@ -121,11 +121,15 @@ class SnapshotWriter:
 
     def open_table(self, name: str, schema: pa.Schema) -> TableWriter:
         """As `save_table`, batch by batch; `commit` closes it if the caller has not."""
-        path = self._new_file(f"{name}.arrow")
-        with disk_errors("Writing", path):
-            writer = TableWriter(path, schema)
+        writer = TableWriter(self._new_file(f"{name}.arrow"), schema)
         self._tables.append(writer)
         return writer
+
+    def table(self, name: str) -> pa.Table:
+        """A table already stored and closed, mapped: what was streamed out can be read again."""
+        path = self._building() / f"{name}.arrow"
+        with disk_errors("Reading", path):
+            return map_table_file(path)
 
     def save_json(self, name: str, obj: Any) -> None:
         """Store `<name>.json` with sorted keys."""
@@ -140,9 +144,9 @@ class SnapshotWriter:
         The workspace is free for others afterwards, and this writer takes no more files.
         """
         folder = self._building()
+        for table in self._tables:
+            table.close()
         with disk_errors("Writing", folder):
-            for table in self._tables:
-                table.close()
             for array in self._maps:
                 array.flush()
             for file in sorted(self._files):
