@@ -255,8 +255,10 @@ def test_suggestions_are_the_closest_then_by_row() -> None:
 
 
 def test_suggestions_stop_after_the_popular_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    column = pa.array([f"id-{i:04d}" for i in range(1000)])  # 7 bytes each
-    monkeypatch.setattr(ids, "_SUGGESTION_BYTES", 700)
+    column = pa.chunked_array(
+        [[f"id-{i:04d}" for i in range(j, j + 30)] for j in range(0, 990, 30)]
+    )
+    monkeypatch.setattr(ids, "_SUGGESTION_IDS", 100)
     index = IdIndex(*IdIndex.build(column), column)
     assert index.close_matches("id-0099x") == ["id-0099", "id-0009", "id-0019"]
-    assert index.close_matches("id-0999", n=1) == ["id-0099"]  # row 999 is beyond the first 100
+    assert index.close_matches("id-0989", n=1) == ["id-0089"]  # row 989 is beyond the first 100
