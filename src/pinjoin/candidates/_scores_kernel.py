@@ -1,0 +1,137 @@
+"""Scores past the plain count: every image seen is scored, then a radix sort keeps the best."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from pinjoin.candidates._cooccurrence_kernel import _count
+from pinjoin.core._simd_kernel import append_lanes, clear_lanes, lanes_above
+from pinjoin.core._topk_kernel import descending_keys, top_k_order
+
+_U = np.uint64
+_GROUP = _U(6)
+COSINE, JACCARD, LIFT, LLR, WEIGHTED = range(5)
+UNIT = 2.0**32
+"""Board weights are whole multiples of 1 / UNIT: sums are exact, whatever their order."""
+
+
+@njit(cache=True, nogil=True)
+def _add_weights(boards: Any, weights: Any, indptr: Any, images: Any, sums: Any) -> None:
+    for i in range(_U(len(boards))):
+        board = _U(boards[i])
+        for p in range(_U(indptr[board]), _U(indptr[board + _U(1)])):
+            sums[_U(images[p])] += weights[board]
+
+
+@njit(cache=True, nogil=True)
+def _seen(counters: Any, base: Any, flags: Any, groups: Any, rows: Any) -> Any:
+    """All rows seen, ascending; clears the flags."""
+    n_groups = n_rows = _U(0)
+    for chunk in range(_U(len(flags)) >> _GROUP):
+        at = chunk << _GROUP
+        mask = lanes_above(flags, at, np.uint8(0))
+        if mask != _U(0):
+            n_groups = append_lanes(mask, at, groups, n_groups)
+            clear_lanes(flags, at)
+    for i in range(n_groups):
+        row = _U(groups[i]) << _GROUP
+        mask = lanes_above(counters, row, counters.dtype.type(base))
+        n_rows = append_lanes(mask, row, rows, n_rows)
+    return n_rows
+
+
+@njit(cache=True, nogil=True)
+def _x_log_x(x: float) -> float:
+    return x * math.log(x) if x > 0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _log_likelihood_ratio(both: float, q: float, c: float, n: float) -> float:
+    """Dunning (1993), negative where the two meet less often than by chance."""
+    only_q, only_c = q - both, c - both
+    neither = n - q - c + both
+    rows = _x_log_x(q) + _x_log_x(n - q)
+    columns = _x_log_x(c) + _x_log_x(n - c)
+    cells = _x_log_x(both) + _x_log_x(only_q) + _x_log_x(only_c) + _x_log_x(neither)
+    ratio = max(0.0, 2.0 * (cells - rows - columns + _x_log_x(n)))
+    return ratio if both * n >= q * c else -ratio
+
+
+@njit(cache=True, nogil=True)
+def score_block(
+    first: Any,
+    last: Any,
+    k: Any,
+    min_count: Any,
+    kind: Any,
+    image_indptr: Any,
+    image_boards: Any,
+    board_indptr: Any,
+    board_images: Any,
+    degrees: Any,
+    board_weights: Any,
+    image_factors: Any,
+    scratch: Any,
+    base: Any,
+    out_indptr: Any,
+    out_rows: Any,
+    out_counts: Any,
+    out_scores: Any,
+) -> Any:
+    """Top k of the queries [first, last) by a score; returns the base the next call starts from."""
+    counters, flags, groups, rows, sums, scores, keys, order, spare, bins = scratch
+    limit = _U(np.iinfo(counters.dtype).max)
+    n_boards = float(len(board_indptr) - 1)
+    at = _U(out_indptr[0])
+    for query in range(_U(first), _U(last)):
+        boards = image_boards[image_indptr[query] : image_indptr[query + _U(1)]]
+        if _U(base) + _U(len(boards)) >= limit:
+            counters[:] = 0
+            base = np.uint32(0)
+        _count(boards, board_indptr, board_images, counters, base, flags)
+        if kind == WEIGHTED:
+            _add_weights(boards, board_weights, board_indptr, board_images, sums)
+            sums[query] = _U(0)
+        counters[query] = 0
+        found = _seen(counters, base, flags, groups, rows)
+        n = _U(0)
+        highest = np.uint32(1)
+        q = float(degrees[query])
+        for i in range(found):
+            row = _U(rows[i])
+            count = np.uint32(counters[row]) - base
+            highest = max(highest, count)
+            both, c = float(count), float(degrees[row])
+            score = 0.0
+            if kind == COSINE:
+                score = both / math.sqrt(q * c)
+            elif kind == JACCARD:
+                score = both / (q + c - both)
+            elif kind == LIFT:
+                score = both * n_boards / (q * c)
+            elif kind == LLR:
+                score = _log_likelihood_ratio(both, q, c, n_boards)
+            else:
+                score = float(sums[row]) / UNIT * image_factors[query] * image_factors[row]
+                sums[row] = _U(0)
+            if count >= np.uint32(min_count):
+                rows[n] = np.uint32(row)
+                scores[n] = np.float32(score)
+                n += _U(1)
+        descending_keys(scores, n, keys)
+        kept = _U(0)
+        if n > _U(0):
+            kept = top_k_order(k, n, keys, order, spare, bins)
+        for i in range(kept):
+            row = rows[order[i]]
+            out_rows[at] = row
+            out_counts[at] = np.uint32(counters[row]) - base
+            out_scores[at] = scores[order[i]]
+            at += _U(1)
+        out_indptr[query - _U(first) + _U(1)] = at
+        base = base + highest
+    return base

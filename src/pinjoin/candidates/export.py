@@ -1,0 +1,61 @@
+"""All candidates as a Parquet file, block by block: memory does not grow with images × k."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pinjoin.candidates.cooccurrence import Cooccurrence, CooccurrenceConfig
+from pinjoin.core.progress import Progress, silent
+
+SCHEMA = pa.schema(
+    [
+        ("query", pa.uint32()),
+        ("candidate", pa.uint32()),
+        ("count", pa.uint32()),
+        ("score", pa.float32()),
+    ]
+)
+
+
+def export_candidates(
+    incidence: Any,
+    file: Path,
+    k: int = 10_000,
+    config: CooccurrenceConfig | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> int:
+    """Write query, candidate, count and score of every result; returns how many.
+
+    By query row, then best first. The file appears when it is whole: it is written beside its
+    place and renamed.
+    """
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    counter = Cooccurrence(incidence, config)
+    schema = SCHEMA if counter.config.score != "count" else SCHEMA.remove(3)  # score = count
+    written = 0
+    try:
+        with pq.ParquetWriter(
+            unfinished, schema, compression="zstd", use_dictionary=False,
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names[:3]},
+        ) as writer:  # fmt: skip
+            for first, block in counter.blocks(k, threads=threads, progress=progress):
+                queries = np.arange(first, first + len(block), dtype=np.uint32)
+                columns = [np.repeat(queries, np.diff(block.indptr)), block.indices, block.counts]
+                if len(schema) > 3:
+                    columns.append(block.scores)
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+                written += len(block.indices)
+        with unfinished.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return written

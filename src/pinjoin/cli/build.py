@@ -1,0 +1,177 @@
+"""`pinjoin build`: tables of pins and boards become a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pinjoin.builder import BuildSummary
+    from pinjoin.data.presets import Catalogue
+
+_EPILOG = """\b
+  pinjoin build shop --pins saves.csv --boards wishlists.csv --images photos/
+  pinjoin build shop --pins 's3://lake/pins/*.parquet' --boards boards.parquet \\
+      --map pin_id=save_id --map image=photo_url
+  pinjoin build unsplash --preset unsplash --pins unsplash-research-dataset-lite/
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("workspace", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--pins",
+    multiple=True,
+    required=True,
+    metavar="P",
+    help="Pins: a file, glob, directory or address of CSV, TSV, JSON lines, Parquet or Arrow; "
+    "may be repeated. With --preset, the directory of the public dataset.",
+)
+@click.option("--boards", multiple=True, metavar="B", help="Boards, likewise.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the image files.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="COLUMN=THEIRS",
+    help="Which column of your table is one of ours, as in image=photo_url; for boards only: "
+    "boards.title=name.",
+)
+@click.option("--preset", metavar="NAME", help="unsplash, pinterest-iccv or movielens.")
+@click.option(
+    "--signature",
+    type=click.Choice(["reference", "pixels", "perceptual"]),
+    default="reference",
+    show_default=True,
+    help="What makes two pins the same image: the reference, the decoded pixels, or a "
+    "perceptual hash.",
+)
+@click.option("--encoding", help="Of text tables that are not UTF-8, as in latin-1.")
+@click.option("--strict", is_flag=True, help="Fail at the first bad row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def build(
+    workspace: Path,
+    pins: tuple[str, ...],
+    boards: tuple[str, ...],
+    images: Path | None,
+    mapping: tuple[str, ...],
+    preset: str | None,
+    signature: str,
+    encoding: str | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Turn tables of pins and boards into WORKSPACE's next snapshot.
+
+    Bad rows are listed in WORKSPACE/rejects.jsonl with their reasons and never stop the build
+    (unless --strict); until the new snapshot is written and verified, the old one serves on.
+    """
+    import json
+    from dataclasses import asdict
+
+    from pinjoin.builder import build as run
+    from pinjoin.cli.kernels import announce_compilation
+    from pinjoin.core.progress import reporter
+
+    catalogue = _open(preset, pins, boards, mapping, encoding)
+    with announce_compilation():
+        summary = run(
+            workspace,
+            catalogue.pins,
+            catalogue.boards,
+            images=images,
+            base=_base(pins),
+            signature=signature,  # type: ignore[arg-type]
+            strict=strict,
+            progress=reporter(),
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(summary), indent=2))
+    else:
+        print_summary(workspace, summary)
+
+
+def print_summary(workspace: Path, summary: BuildSummary) -> None:
+    """What a build did, for people."""
+    lines = [
+        f"{summary.pins:,} pins fell into {summary.images:,} PinJoins on {summary.boards:,} "
+        f"boards ({summary.saves:,} distinct saves).",
+    ]
+    if summary.on_no_board:
+        lines.append(f"{summary.on_no_board:,} images are on no board.")
+    if summary.rejects:
+        lines.append(
+            f"Left out: {summary.rejected_pins:,} pins and {summary.rejected_boards:,} boards, "
+            f"listed in {summary.rejects_file}:"
+        )
+        lines += [f"  {count:,} × {reason}" for reason, count in summary.rejects.items()]
+    if summary.dropped_values:
+        lines.append(f"Values that could not be read, their rows kept ({summary.rejects_file}):")
+        lines += [f"  {count:,} × {reason}" for reason, count in summary.dropped_values.items()]
+    lines.append(f"Snapshot {summary.snapshot} of {workspace} is current.")
+    click.echo("\n".join(lines))
+
+
+def _open(
+    preset: str | None,
+    pins: tuple[str, ...],
+    boards: tuple[str, ...],
+    mapping: tuple[str, ...],
+    encoding: str | None,
+) -> Catalogue:
+    from pinjoin.data.presets import Catalogue, open_preset
+    from pinjoin.data.sources import open_source
+
+    if preset is not None:
+        if boards or mapping or len(pins) != 1:
+            raise click.UsageError(
+                "--preset takes one --pins, the directory of the dataset, and neither --boards "
+                "nor --map."
+            )
+        return open_preset(preset, pins[0])
+    if not boards:
+        raise click.UsageError("Missing option '--boards'.")
+    for_pins, for_boards = _mappings(mapping)
+    return Catalogue(
+        open_source("pins", _where(pins), for_pins, encoding=encoding),
+        open_source("boards", _where(boards), for_boards, encoding=encoding),
+    )
+
+
+def _where(given: tuple[str, ...]) -> Any:
+    return given[0] if len(given) == 1 else list(given)
+
+
+def _mappings(given: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """`--map` for pins and for boards; a plain board_id is for both."""
+    pins: dict[str, str] = {}
+    boards: dict[str, str] = {}
+    for one in given:
+        ours, equals, theirs = one.partition("=")
+        if not equals:
+            raise click.UsageError(f"--map must be COLUMN=THEIRS, as in image=photo_url. Got {one}")
+        table, dot, column = ours.rpartition(".")
+        if dot and table not in ("pins", "boards"):
+            raise click.UsageError(f"--map names the table {table!r}; it is pins or boards.")
+        (boards if table == "boards" else pins)[column] = theirs
+    return pins, boards
+
+
+def _base(pins: tuple[str, ...]) -> Path | None:
+    """The folder that relative image references start from: that of the first local pins part."""
+    first = pins[0].removeprefix("file://")
+    if "://" in first:
+        return None
+    path = Path(first)
+    if path.is_dir():
+        return path
+    folder = path.parent
+    while any(mark in str(folder) for mark in "*?["):
+        folder = folder.parent
+    return folder

@@ -1,0 +1,81 @@
+"""`pinjoin related`: what belongs next to an item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pinjoin.core.types import Related
+    from pinjoin.recommender import Workspace
+
+
+@click.command()
+@click.argument("workspace", type=click.Path(path_type=Path))
+@click.argument("id", metavar="ID")
+@click.option("-n", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--snapshot", metavar="NAME", help="Another snapshot than the current one.")
+def related(workspace: Path, id: str, n: int, as_json: bool, snapshot: str | None) -> None:
+    """Show the N items of WORKSPACE that belong next to ID: a pin id, a signature or an image."""
+    import json
+
+    from pinjoin.cli.kernels import announce_compilation
+    from pinjoin.recommender import open_workspace
+
+    with announce_compilation():
+        opened = open_workspace(workspace, snapshot)
+        found = opened.related(id, n)
+        [query] = opened.describe([opened.find(id)])
+    if as_json:
+        click.echo(json.dumps(as_object(opened, query, found), ensure_ascii=False, indent=2))
+    else:
+        print_related(query, found)
+
+
+def as_object(opened: Workspace, query: dict[str, Any], found: list[Related]) -> dict[str, Any]:
+    """The one shape of an answer, here and over HTTP."""
+    from dataclasses import asdict
+
+    return {
+        "query": query,
+        "snapshot": opened.snapshot.name,
+        "model": None,
+        "results": [asdict(one) for one in found],
+    }
+
+
+def print_related(query: dict[str, Any], found: list[Related]) -> None:
+    """A table for people: what, on how many shared boards, and which."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    name = query["title"] or query["image"]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(f"Next to {name}  ({query['pin_id']})"),
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("title", ratio=3)
+    table.add_column("image", style="dim", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("boards", justify="right")
+    table.add_column("on", ratio=4, style="dim")
+    for place, one in enumerate(found, 1):
+        titles = dict.fromkeys(b["title"] or b["board_id"] for b in one.reasons["boards"])
+        table.add_row(
+            str(place),
+            Text(one.title or "–"),
+            Text(one.image),
+            f"{one.shared_boards:,}",
+            Text(" · ".join(titles)),
+        )
+    console = Console()
+    console.print(table)
+    if not found:
+        console.print(Text("No other image shares a board with it."))
