@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_FIELD_START, _IN_FIELD, _IN_QUOTES, _QUOTE_IN_QUOTES = 0, 1, 2, 3
 _LF, _CR, _QUOTE = 10, 13, 34
 
 
@@ -23,40 +22,43 @@ def scan_records(
     a line break still ends a record.
     """
     n = text.size
-    state = _FIELD_START
     start = 0  # of the current record
     count = 0
     i = 0
     while i < n:
+        # i is the first byte of a field.
+        if quoting and text[i] == _QUOTE:
+            i += 1
+            while True:
+                while i < n and text[i] != _QUOTE:
+                    i += 1
+                if i == n:
+                    return start, count, True
+                i += 1
+                if i == n or text[i] != _QUOTE:
+                    break  # not doubled: it closes
+                i += 1
+        while i < n and text[i] != delimiter and (text[i] > _CR or text[i] not in (_LF, _CR)):
+            i += 1
+        if i == n:
+            break
         c = text[i]
         i += 1
-        if state == _IN_QUOTES:
-            if c == _QUOTE:
-                state = _QUOTE_IN_QUOTES
+        if c == delimiter:
             continue
-        if c in (_LF, _CR):
-            if c == _CR:
-                if i == n and not final:
-                    break  # its LF may be the next byte
-                if i < n and text[i] == _LF:
-                    i += 1
-            breaks = 2 if c == _CR and text[i - 1] == _LF else 1
-            if i - start > breaks:  # not a blank line
-                if count < starts.size:
-                    starts[count] = start
-                count += 1
-            start = i
-            state = _FIELD_START
-        elif c == delimiter:
-            state = _FIELD_START
-        elif c == _QUOTE and quoting and state != _IN_FIELD:
-            state = _IN_QUOTES  # opens, or is the second of a doubled one
-        else:
-            state = _IN_FIELD
-    is_open = state == _IN_QUOTES
-    if final and start < n and not is_open:
+        if c == _CR and i == n and not final:
+            break  # its LF may be the next byte
+        first_break = i - 1
+        if c == _CR and i < n and text[i] == _LF:
+            i += 1
+        if first_break > start:  # not a blank line
+            if count < starts.size:
+                starts[count] = start
+            count += 1
+        start = i
+    if final and start < n:
         if count < starts.size:
             starts[count] = start
         count += 1
         start = n
-    return start, count, is_open
+    return start, count, False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -71,8 +71,12 @@ class Part(Protocol):
     def column_type(self, column: str) -> pa.DataType | None:
         """The declared type of a column; None in text formats, where each value tells its own."""
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
-        """The rows, with these columns only."""
+    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
+        """The rows, with these columns only.
+
+        A line break in a column of `one_line` is sure to be a mistake (an id, a path), which
+        helps text formats to tell a quote that is not closed from a field of several lines.
+        """
 
 
 def one_ahead(items: Iterator[T]) -> Iterator[T]:

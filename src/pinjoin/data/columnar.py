@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ class ParquetPart:
         """The column's type."""
         return self._schema.field(column).type
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The columns in batches of 131,072 rows, one row group after the other."""
         record = 1
         with self._open() as file:
@@ -76,7 +76,7 @@ class ArrowPart:
         """The column's type."""
         return self._schema.field(column).type
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The columns in batches of at most 131,072 rows."""
         fields = sorted(self._schema.get_field_index(column) for column in columns)
         record = 1

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from pinjoin.core.errors import InputError
+from pinjoin.data import strings
 from pinjoin.data.blocks import Block, Fault
-from pinjoin.data.formats import Opening, broken_off, extension, read_fully
-
-BLOCK_BYTES = 8 << 20
-RECORD_LIMIT = 4 << 20
-"""A record longer than this is given up: its quote was never closed, or it is no text table."""
+from pinjoin.data.formats import Opening, extension, not_utf8, refuse_other_encoding
+from pinjoin.data.records import (
+    QUOTE_REMEDY,
+    UNCLOSED,
+    breaks_before,
+    first_line,
+    is_balanced,
+    record_blocks,
+    record_starts,
+    shown,
+)
 
 _DELIMITERS = (",", "\t", ";", "|")
-_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
-_UNCLOSED = "a quote is opened here and not closed"
 _RAGGED = "the row has {found} fields; the header has {expected}"
-_QUOTE_REMEDY = 'Close the quote, or double a quote that belongs to the text ("").'
 _RAGGED_REMEDY = "Put fields that contain the delimiter or a quote in double quotes."
+_DEPTH = 8  # how many quotes left open within each other are followed
+
+Numbers = Callable[[Any], Any]
+"""From 0-based lines of a text (an int or an array) to line numbers of the file."""
 
 
 @dataclass(frozen=True)
@@ -80,37 +87,6 @@ def _parse_header(text: str, delimiter: str) -> Header | None:
     return Header(tuple(name.strip() for name in row), delimiter, size, reader.line_num)
 
 
-def not_utf8(name: str, byte: bytes, line: int) -> InputError:
-    """The error for a file that is in another encoding throughout."""
-    return InputError(
-        f"{name} is not UTF-8 text: line {line} has the byte 0x{byte.hex()}. It looks like "
-        "latin-1 or windows-1252. Save it as UTF-8, or give encoding='latin-1' "
-        "(--encoding latin-1)."
-    )
-
-
-def refuse_other_encoding(name: str, head: bytes) -> None:
-    """InputError if the beginning says that the whole file is in another 8-bit encoding.
-
-    A few bad lines among good ones with accents are rejects; two or more bad lines, and more of
-    them than good ones, are another encoding.
-    """
-    if head.isascii():
-        return
-    good = 0
-    bad: list[tuple[int, bytes]] = []
-    for number, line in enumerate(head.split(b"\n")[:-1] or [head], 1):
-        if line.isascii():
-            continue
-        try:
-            line.decode("utf-8")
-            good += 1
-        except UnicodeDecodeError as error:
-            bad.append((number, line[error.start : error.start + 1]))
-    if len(bad) >= 2 and len(bad) > good:
-        raise not_utf8(name, bad[0][1], bad[0][0])
-
-
 class DelimitedPart:
     """One CSV or TSV file, its header read."""
 
@@ -129,132 +105,75 @@ class DelimitedPart:
         """None: text tells no types."""
         return None
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
-        """Every column as strings (bytes not yet checked to be UTF-8)."""
-        parser = _Parser(self._header, columns)
-        for text, line, faults in _record_blocks(self._opening, self._header):
-            if text:
-                yield from parser.parse(text, line)
+    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
+        """Every column as strings (bytes not yet checked to be UTF-8).
+
+        A quote that is not closed swallows lines up to the next quote. Where the row is then
+        ragged, or has a line break in a column of `one_line`, only the line with the open quote
+        is lost: those it swallowed are read again, and come after the rows of their block.
+        """
+        header = self._header
+        parser = _Parser(header, columns, one_line)
+        records = record_blocks(self._opening, header.delimiter, header.size, 1 + header.lines)
+        for text, line, faults in records:
+            yield from parser.parse(text, partial(np.add, line))
             if faults:
                 yield Block({}, 0, lambda i: i, faults)
-
-
-def _record_blocks(opening: Opening, header: Header) -> Iterator[tuple[bytes, int, list[Fault]]]:
-    """(whole records, the line they begin at, faults after them), to the end of the file."""
-    pending, line = b"", 1 + header.lines
-    skipping = False
-    for chunk, final in text_chunks(opening, header.size):
-        pending = pending + chunk if pending else chunk
-        while True:
-            end, is_open = _whole_records(pending, header.delimiter, final)
-            text, pending = pending[:end], pending[end:]
-            lines = count_lines(text)
-            if skipping and text:  # its first line is the tail of a record that was given up
-                cut = _first_line(text) or len(text)
-                text, lines, line = text[cut:], max(0, lines - 1), line + 1
-                skipping = False
-            faults = []
-            given_up = is_open if final else len(pending) > RECORD_LIMIT
-            if given_up and not skipping:
-                reason = _UNCLOSED if is_open else "the row is longer than 4 MiB"
-                remedy = _QUOTE_REMEDY if is_open else "Shorten it or leave it out."
-                faults.append(Fault(line + lines, pending[:800], reason, remedy))
-            yield text, line, faults
-            line += lines
-            if not given_up:
-                break
-            cut = _first_line(pending)
-            skipping = not cut
-            pending = pending[cut:] if cut else b""
-            line += 1 if cut else 0
-            if not pending:
-                break
-
-
-def text_chunks(opening: Opening, skip: int) -> Iterator[tuple[bytes, bool]]:
-    """Blocks of the text after the header, and whether it is the last one (which may be empty)."""
-    try:
-        with opening.stream() as stream:
-            first = read_fully(stream, skip + len(codecs.BOM_UTF8))
-            rest = first.removeprefix(codecs.BOM_UTF8)[skip:]
-            while chunk := stream.read(BLOCK_BYTES):
-                yield rest + chunk if rest else chunk, False
-                rest = b""
-            yield rest, True
-    except (OSError, pa.ArrowException, UnicodeError) as error:
-        raise broken_off(opening, error) from error
-
-
-def _whole_records(text: bytes, delimiter: str, final: bool) -> tuple[int, bool]:
-    """(bytes of whole records, whether a quote is open after them)."""
-    if b'"' not in text and (b"\r" not in text or text.count(b"\r") == text.count(b"\r\n")):
-        return (len(text) if final else text.rfind(b"\n") + 1), False
-    from pinjoin.data._delimited_kernel import scan_records
-
-    view = np.frombuffer(text, np.uint8)
-    end, _, is_open = scan_records(view, ord(delimiter), True, final, np.empty(0, np.int64))
-    return int(end), bool(is_open)
-
-
-def count_lines(text: bytes) -> int:
-    """Number of line breaks: LF, CRLF or a lone CR."""
-    view = np.frombuffer(text, np.uint8)
-    breaks = int(np.count_nonzero(view == 10))
-    return breaks + text.count(b"\r") - text.count(b"\r\n") if b"\r" in text else breaks
-
-
-def _first_line(text: bytes) -> int:
-    """Bytes of the first line with its break; 0 if it has none."""
-    ends = [i for i in (text.find(b"\n"), text.find(b"\r")) if i >= 0]
-    if not ends:
-        return 0
-    end = min(ends)
-    return end + 2 if text[end : end + 2] == b"\r\n" else end + 1
 
 
 class _Parser:
     """Turns text of whole records into blocks of string columns."""
 
-    def __init__(self, header: Header, columns: Sequence[str]) -> None:
+    def __init__(self, header: Header, columns: Sequence[str], one_line: Collection[str]) -> None:
         self._delimiter = header.delimiter
         self._width = len(header.columns)
-        at = {column: f"c{header.columns.index(column)}" for column in columns}
-        self._columns: Mapping[str, str] = at
+        self._columns = {column: f"c{header.columns.index(column)}" for column in columns}
+        self._one_line = [self._columns[column] for column in one_line]
         self._names = [f"c{i}" for i in range(self._width)]
         self._convert = arrow_csv.ConvertOptions(
-            column_types={name: pa.string() for name in at.values()},
-            include_columns=list(dict.fromkeys(at.values())),
+            column_types={name: pa.string() for name in self._columns.values()},
+            include_columns=list(dict.fromkeys(self._columns.values())),
             check_utf8=False,  # one bad row must not end the file: checked when cleaned
             strings_can_be_null=False,
         )
 
-    def parse(
-        self, text: bytes, line: int, quoting: bool = True, depth: int = 0
-    ) -> Iterator[Block]:
-        """The rows of `text`, which begins at `line`; ragged ones as faults."""
+    def parse(self, text: bytes, number: Numbers, depth: int = 0) -> Iterator[Block]:
+        """The rows of `text`; `number` gives the line numbers in the file of lines in `text`."""
         if not text.strip(b"\r\n"):
             return
-        ragged: list[Any] = []
-        try:
-            table = self._read(text, quoting, ragged, threads=True)
-        except pa.ArrowInvalid:
-            ragged.append(None)  # a row longer than Arrow's block; one big block reads it
-        if ragged:
-            ragged.clear()
-            table = self._read(text, quoting, ragged, threads=False)
-        lost = np.array([row.number - 1 for row in ragged], np.int64)
-        rows = partial(self._lines, text, line, quoting, lost)
+        table, ragged = self._read(text)
+        broken = self._broken(table) if b'"' in text else np.empty(0, np.int64)
+        given_up: dict[int, str] = {}
+        faults: list[Fault] = []
+        salvage: list[tuple[bytes, Numbers]] = []
+        if ragged or len(broken):
+            starts = record_starts(text, self._delimiter)
+            given_up = self._give_up(text, starts, ragged, broken)
+            faults, salvage = self._explain(text, starts, given_up, number)
+            kept = np.delete(np.arange(len(starts)), [row.number - 1 for row in ragged])
+            table = table.filter(pa.array(~np.isin(kept, list(given_up))))
+        rows = partial(self._lines, text, number, list(given_up))
         table = table.combine_chunks()
         columns = {column: _whole(table.column(name)) for column, name in self._columns.items()}
-        faults, salvage = self._ragged(text, line, quoting, ragged)
         yield Block(columns, table.num_rows, rows, faults)
-        for rest, at in salvage:
-            # A stray quote had swallowed these lines: read them without the first one.
-            yield from self.parse(rest, at, quoting and depth < 8, depth + 1)
+        for rest, numbers in salvage:
+            yield from self._read_again(rest, numbers, depth)
 
-    def _read(self, text: bytes, quoting: bool, ragged: list[Any], threads: bool) -> pa.Table:
+    def _read(self, text: bytes) -> tuple[pa.Table, list[Any]]:
+        """The table without its ragged rows, and those."""
+        ragged: list[Any] = []
+        try:
+            table = self._arrow_read(text, ragged, threads=True)
+            if not ragged:
+                return table, ragged
+        except pa.ArrowInvalid:
+            pass  # a row longer than Arrow's block
+        ragged.clear()
+        return self._arrow_read(text, ragged, threads=False), ragged
+
+    def _arrow_read(self, text: bytes, ragged: list[Any], threads: bool) -> pa.Table:
         def on_ragged(row: Any) -> str:
-            ragged.append(row)
+            ragged.append(row)  # with its number only if one thread reads one block
             return "skip"
 
         read = arrow_csv.ReadOptions(
@@ -264,60 +183,96 @@ class _Parser:
         )
         parse = arrow_csv.ParseOptions(
             delimiter=self._delimiter,
-            quote_char='"' if quoting else False,
-            newlines_in_values=quoting and b'"' in text,
+            newlines_in_values=b'"' in text,
             invalid_row_handler=on_ragged,
         )
         return arrow_csv.read_csv(pa.BufferReader(text), read, parse, self._convert)
 
-    def _starts(self, text: bytes, quoting: bool) -> np.ndarray:
-        from pinjoin.data._delimited_kernel import scan_records
+    def _broken(self, table: pa.Table) -> np.ndarray:
+        """The rows with a line break within a column that has one line."""
+        found: list[np.ndarray] = []
+        start = 0
+        for batch in table.select(self._one_line).to_batches():
+            for array in batch.columns:
+                data = strings.View.of(array).data
+                if ((data == 10) | (data == 13)).any():
+                    mask = pc.match_substring_regex(array, r"\S\s*[\r\n]\s*\S")
+                    found.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
+            start += batch.num_rows
+        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
-        view = np.frombuffer(text, np.uint8)
-        starts = np.empty(count_lines(text) + 1, np.int64)
-        _, n, _ = scan_records(view, ord(self._delimiter), quoting, True, starts)
-        return starts[:n]
+    def _give_up(
+        self, text: bytes, starts: np.ndarray, ragged: Sequence[Any], broken: np.ndarray
+    ) -> dict[int, str]:
+        """The records to give up, in order, each with the reason."""
+        reasons = {
+            row.number - 1: _RAGGED.format(found=row.actual_columns, expected=self._width)
+            for row in ragged
+        }
+        kept = np.delete(np.arange(len(starts)), list(reasons))
+        for record in kept[broken].tolist():
+            swallowed = _swallowed(_record(text, starts, record))
+            # Only if they look like rows: else it is a field of two lines, which cleaning rejects.
+            if is_balanced(swallowed, self._delimiter):
+                reasons[record] = UNCLOSED
+        return dict(sorted(reasons.items()))
 
-    def _lines(
-        self, text: bytes, line: int, quoting: bool, lost: np.ndarray, index: np.ndarray
-    ) -> np.ndarray:
-        """The lines of some of the rows that remain when the `lost` records are left out."""
-        starts = np.delete(self._starts(text, quoting), lost)
-        return line + _breaks_before(text, starts[index])
-
-    def _ragged(
-        self, text: bytes, line: int, quoting: bool, ragged: Sequence[Any]
-    ) -> tuple[list[Fault], list[tuple[bytes, int]]]:
-        if not ragged:
-            return [], []
-        starts = self._starts(text, quoting)
-        ends = np.append(starts[1:], len(text))
-        lines = line + _breaks_before(text, starts[[row.number - 1 for row in ragged]])
-        faults, salvage = [], []
-        for row, at in zip(ragged, lines.tolist(), strict=True):
-            record = text[starts[row.number - 1] : ends[row.number - 1]]
-            if not record.strip():
+    def _explain(
+        self, text: bytes, starts: np.ndarray, given_up: Mapping[int, str], number: Numbers
+    ) -> tuple[list[Fault], list[tuple[bytes, Numbers]]]:
+        """The faults of records that are given up, and the lines that they had swallowed."""
+        faults: list[Fault] = []
+        salvage: list[tuple[bytes, Numbers]] = []
+        lines = breaks_before(text, starts[list(given_up)]) if given_up else np.empty(0, int)
+        for (record, reason), line in zip(given_up.items(), lines, strict=True):
+            raw = _record(text, starts, record)
+            rest = _swallowed(raw)
+            if not raw.strip():
                 continue
-            reason = _RAGGED.format(found=row.actual_columns, expected=self._width)
-            cut = _first_line(record)
-            if record[cut:].strip(b"\r\n"):
-                reason = _UNCLOSED
-                salvage.append((record[cut:], at + 1))
-                record = record[:cut]
-            remedy = _QUOTE_REMEDY if reason == _UNCLOSED else _RAGGED_REMEDY
-            faults.append(Fault(at, record[:800].rstrip(b"\r\n"), reason, remedy))
+            if rest.strip():
+                raw, reason = raw[: len(raw) - len(rest)], UNCLOSED
+                salvage.append((rest, partial(_shifted, number, line + 1)))
+            remedy = QUOTE_REMEDY if reason == UNCLOSED else _RAGGED_REMEDY
+            faults.append(Fault(int(number(line)), shown(raw), reason, remedy))
         return faults, salvage
 
+    def _read_again(self, text: bytes, number: Numbers, depth: int) -> Iterator[Block]:
+        """Lines that a quote had swallowed: all, or those that are sound by themselves."""
+        if depth < _DEPTH and is_balanced(text, self._delimiter):
+            yield from self.parse(text, number, depth + 1)
+            return
+        lines = text.splitlines(keepends=True)
+        sound = np.array([is_balanced(line, self._delimiter) for line in lines])
+        faults = [
+            Fault(int(number(i)), shown(lines[i]), UNCLOSED, QUOTE_REMEDY)
+            for i in np.flatnonzero(~sound)
+        ]
+        yield Block({}, 0, lambda i: i, faults)
+        kept = np.flatnonzero(sound)
+        again = b"".join(lines[i] for i in kept)
+        yield from self.parse(again, lambda i: number(kept[i]), depth + 1)
 
-def _breaks_before(text: bytes, positions: np.ndarray) -> np.ndarray:
-    """Number of line breaks before each position (the first byte of a record)."""
-    view = np.frombuffer(text, np.uint8)
-    is_break = view == 10
-    if b"\r" in text:
-        lone = view == 13
-        lone[:-1] &= ~is_break[1:]
-        is_break = is_break | lone
-    return np.searchsorted(np.flatnonzero(is_break), positions)
+    def _lines(
+        self, text: bytes, number: Numbers, lost: Sequence[int], index: np.ndarray
+    ) -> np.ndarray:
+        """The lines of some of the rows that remain when the `lost` records are left out."""
+        starts = np.delete(record_starts(text, self._delimiter), lost)
+        return np.asarray(number(breaks_before(text, starts[index])))
+
+
+def _record(text: bytes, starts: np.ndarray, record: int) -> bytes:
+    end = starts[record + 1] if record + 1 < len(starts) else len(text)
+    return text[starts[record] : end]
+
+
+def _swallowed(record: bytes) -> bytes:
+    """What follows a record's first line; empty for a record of one line."""
+    cut = first_line(record)
+    return record[cut:] if cut else b""
+
+
+def _shifted(number: Numbers, by: int, index: Any) -> Any:
+    return number(by + index)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

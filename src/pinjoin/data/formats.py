@@ -162,6 +162,37 @@ def broken_off(opening: Opening, error: BaseException) -> InputError:
     return unreadable(opening.name, error)
 
 
+def not_utf8(name: str, byte: bytes, line: int) -> InputError:
+    """The error for a file that is in another encoding throughout."""
+    return InputError(
+        f"{name} is not UTF-8 text: line {line} has the byte 0x{byte.hex()}. It looks like "
+        "latin-1 or windows-1252. Save it as UTF-8, or give encoding='latin-1' "
+        "(--encoding latin-1)."
+    )
+
+
+def refuse_other_encoding(name: str, head: bytes) -> None:
+    """InputError if the beginning says that the whole file is in another 8-bit encoding.
+
+    A few bad lines among good ones with accents are rejects; two or more bad lines, and more of
+    them than good ones, are another encoding.
+    """
+    if head.isascii():
+        return
+    good = 0
+    bad: list[tuple[int, bytes]] = []
+    for number, line in enumerate(head.split(b"\n")[:-1] or [head], 1):
+        if line.isascii():
+            continue
+        try:
+            line.decode("utf-8")
+            good += 1
+        except UnicodeDecodeError as error:
+            bad.append((number, line[error.start : error.start + 1]))
+    if len(bad) >= 2 and len(bad) > good:
+        raise not_utf8(name, bad[0][1], bad[0][0])
+
+
 def _known(encoding: str | None) -> str | None:
     """Python's name for an encoding; None for UTF-8, which needs no decoding."""
     if encoding is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from pinjoin.data.blocks import Block, Fault
-from pinjoin.data.delimited import RECORD_LIMIT, count_lines, refuse_other_encoding, text_chunks
-from pinjoin.data.formats import Opening
+from pinjoin.data.formats import Opening, refuse_other_encoding
+from pinjoin.data.records import RECORD_LIMIT, count_lines, text_chunks
 
 _SAMPLE_LINES = 1000
 _REMEDY = 'Each line must be one JSON object, such as {"pin_id": "1", "image": "1.jpg"}.'
@@ -40,7 +40,7 @@ class JsonLinesPart:
         """None: each value tells its own type."""
         return None
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The objects' values of these keys; what is neither text nor number as its JSON text."""
         line = 1
         for text, faults in _line_blocks(self._opening):

@@ -19,6 +19,9 @@ UNKNOWN_BOARD = "no row of the boards table has this board_id"
 VALUE_LIMIT = 200
 """A listed value is cut to this many characters."""
 
+# Characters that end a line or steer a terminal, which JSON lets stand.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
 Dropped = Literal["row", "value"]
 
 
@@ -149,7 +152,7 @@ class Rejects:
             "remedy": remedy,
             "dropped": dropped,
         }
-        self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._out.write(json.dumps(line, ensure_ascii=False).translate(_ESCAPED) + "\n")
 
 
 def _short(value: object) -> str:

@@ -14,7 +14,7 @@ from pinjoin.data.cleaning import Cleaner
 from pinjoin.data.locations import Where
 from pinjoin.data.mapping import check_mapping, check_types, resolve
 from pinjoin.data.rejects import Rejects
-from pinjoin.data.schema import PINS, REQUIRED, Kind, canonical_schema, is_feature
+from pinjoin.data.schema import IDS, PINS, REQUIRED, Kind, canonical_schema, is_feature
 from pinjoin.data.tables import Table, open_table, read_blocks
 
 __all__ = ["Rejects", "Source", "TableSource", "open_source"]
@@ -96,7 +96,8 @@ class TableSource:
         self, part: Part, columns: Mapping[str, str], rejects: Rejects
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
         cleaner = Cleaner(self._schema, columns, part.name, rejects)
-        for block in read_blocks(part, list(columns.values())):
+        one_line = {theirs for name, theirs in columns.items() if name in IDS or name == "image"}
+        for block in read_blocks(part, list(columns.values()), one_line):
             yield cleaner.clean(block), block.length + len(block.faults)
 
 

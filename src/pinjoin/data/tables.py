@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -74,10 +74,12 @@ def open_table(
     return Table(name, parts, empty, locations)
 
 
-def read_blocks(part: Part, columns: Sequence[str]) -> Iterator[Block]:
+def read_blocks(
+    part: Part, columns: Sequence[str], one_line: Collection[str] = ()
+) -> Iterator[Block]:
     """A part's rows with these columns, the next block being read while one is worked on."""
     try:
-        yield from one_ahead(iter(part.blocks(list(dict.fromkeys(columns)))))
+        yield from one_ahead(iter(part.blocks(list(dict.fromkeys(columns)), one_line)))
     except pa.ArrowException as error:
         raise unreadable(part.name, error) from error
 
