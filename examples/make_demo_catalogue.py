@@ -122,8 +122,10 @@ def people(rng: random.Random) -> list[Person]:
 
 
 def size_of(rng: random.Random) -> int:
-    """Board sizes follow a power law from 3 to 60."""
-    return min(60, int(3 * (1 - rng.random()) ** (-1 / 1.1)))
+    """Board sizes follow a power law, P(size ≥ s) = (3 / s)^1.1, from 3 to 60."""
+    while (size := int(3 * (1 - rng.random()) ** (-1 / 1.1))) > 60:
+        pass
+    return size
 
 
 def fit(photo: Photo, alternatives: Iterable[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from pinjoin.recommender import Workspace
 
 PERCENTILES = (10, 25, 50, 75, 90, 99)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How many items have a value in low..high, both included."""
+
+    low: int
+    high: int
+    count: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.low:,}" if self.low == self.high else f"{self.low:,}–{self.high:,}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,23 @@ class Distribution:
         up_to = np.cumsum(self.counts)  # items whose value is at most values[i]
         # In hundredths, so that 75 % of 4 items is 3 exactly and not 3 plus a rounding error.
         return self.values[int(np.searchsorted(up_to * 100, percent * self.items))]
+
+    def bars(self, singles: int = 10, growth: float = 1.5) -> list[Bar]:
+        """The distribution in groups: single values up to `singles`, then ever wider ranges.
+
+        Ranges nothing falls into stay, with count 0; the last ends at the largest value.
+
+        >>> [bar.label for bar in Distribution((1, 2, 9), (5, 3, 1)).bars(singles=2)]
+        ['1', '2', '3–4', '5–7', '8–9']
+        """
+        made: list[Bar] = []
+        low, up_to = self.minimum, np.concatenate([[0], np.cumsum(self.counts)])
+        while self.values and low <= self.maximum:
+            high = min(low if low <= singles else math.floor(low * growth), self.maximum)
+            ends = np.searchsorted(self.values, [low, high + 1])
+            made.append(Bar(low, high, int(up_to[ends[1]] - up_to[ends[0]])))
+            low = high + 1
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -152,20 +183,34 @@ def catalogue_stats(workspace: Workspace, *, progress: Progress = silent) -> Cat
     """
     from pinjoin.candidates.cooccurrence import pair_histogram
 
-    snapshot = workspace.snapshot
-    pins_per_image = np.diff(snapshot.array("image_pins.indptr"))
-    images_per_board = np.diff(snapshot.array("board_images.indptr"))
-    boards_per_image = np.diff(snapshot.array("image_boards.indptr"))
-    pairs = np.asarray(pair_histogram(workspace.incidence, progress=progress))
+    snapshot, incidence = workspace.snapshot, workspace.incidence
+    pairs = pair_histogram(incidence, progress=progress)
     shared = 1 + np.flatnonzero(pairs[1:])
     return CatalogueStats(
         snapshot=snapshot.name,
         n_pins=workspace.n_pins,
         n_images=workspace.n_images,
         n_boards=workspace.n_boards,
-        n_saves=int(images_per_board.sum()),
-        pins_per_image=Distribution.of(pins_per_image),
-        images_per_board=Distribution.of(images_per_board),
-        boards_per_image=Distribution.of(boards_per_image),
+        n_saves=incidence.n_saves,
+        pins_per_image=Distribution.of(np.diff(snapshot.array("image_pins.indptr"))),
+        images_per_board=Distribution.of(incidence.sizes),
+        boards_per_image=Distribution.of(incidence.degrees),
         pairs_sharing=Distribution(tuple(shared.tolist()), tuple(pairs[shared].tolist())),
     )
+
+
+def percent(share: float) -> str:
+    """A share as per cent with two digits that count: 70 %, 6.3 %, 0.047 %."""
+    return f"{two_digits(100 * share)} %"
+
+
+def two_digits(value: float) -> str:
+    """A number ≥ 0 with two digits that count, without idle zeros.
+
+    >>> [two_digits(value) for value in (69.6, 6.25, 0.1, 0.0047, 0)]
+    ['70', '6.2', '0.1', '0.0047', '0']
+    """
+    if value == 0 or value >= 9.95:
+        return f"{value:.0f}"
+    places = max(1, 1 - math.floor(math.log10(value)))
+    return f"{value:.{places}f}".rstrip("0").rstrip(".")

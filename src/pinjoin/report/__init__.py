@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,21 @@ from markupsafe import Markup
 import pinjoin
 from pinjoin.core.errors import check
 from pinjoin.core.progress import Progress, silent
-from pinjoin.report.charts import Bar, bar_chart, bars, percent, plain, two_digits, whole
-from pinjoin.report.figures import Lists, choose_queries, cover, largest_boards, levels
+from pinjoin.report.charts import bar_chart, plain, whole
+from pinjoin.report.figures import choose_queries, cover, largest_boards, levels
 from pinjoin.report.pictures import Pictures
-from pinjoin.stats import CatalogueStats, Distribution, catalogue_stats
+from pinjoin.stats import (
+    Bar,
+    CatalogueStats,
+    Distribution,
+    catalogue_stats,
+    percent,
+    two_digits,
+)
 
 if TYPE_CHECKING:
-    from pinjoin.recommender import Related, Workspace
+    from pinjoin.core.types import Related
+    from pinjoin.recommender import Workspace
 
 N_RELATED, N_PER_LEVEL, N_BOARDS, N_COVER = 12, 5, 8, 4
 
@@ -49,15 +57,14 @@ def write_report(
     rows = [workspace.find(query) for query in queries]  # before any long work
     if stats is None:
         stats = catalogue_stats(workspace, progress=progress)
-    lists = Lists.of(workspace)
     rng = np.random.default_rng(seed)
     if not rows:
-        rows = choose_queries(lists, n_queries, rng)
+        rows = choose_queries(workspace.incidence, n_queries, rng)
     pictures = Pictures(_finder(workspace))
     examples = []
     with progress("drawing the report", len(rows)) as advance:
         for row in rows:
-            examples.append(_example(workspace, lists, row, pictures, rng))
+            examples.append(_example(workspace, row, pictures, rng))
             advance(1)
     page = _template().render(
         css=Markup(_resource("report.css")),  # our own file: nothing to escape
@@ -67,7 +74,7 @@ def write_report(
         charts=_charts(stats),
         examples=examples,
         chosen=bool(queries),
-        boards=_boards(workspace, lists, pictures),
+        boards=_boards(workspace, pictures),
         unreadable=pictures.unreadable,
     )
     target = Path(path)
@@ -76,24 +83,22 @@ def write_report(
     return target
 
 
-def _finder(workspace: Workspace) -> Any:
-    images = workspace.snapshot.table("images")
-    titles, references = images["title"], images["image"]
-
+def _finder(workspace: Workspace) -> Callable[[int], tuple[str | None, str, Path | None]]:
     def look_up(row: int) -> tuple[str | None, str, Path | None]:
-        return titles[row].as_py(), references[row].as_py(), workspace.image_path(row)
+        [image] = workspace.describe([row])
+        return image["title"], image["image"], workspace.image_path(row)
 
     return look_up
 
 
 def _example(
-    workspace: Workspace, lists: Lists, row: int, pictures: Pictures, rng: np.random.Generator
+    workspace: Workspace, row: int, pictures: Pictures, rng: np.random.Generator
 ) -> dict[str, Any]:
     """One query: its picture, its levels of co-occurrence, its related items."""
-    signature = workspace.pinjoin(row).signature
+    [query] = workspace.describe([row])
     return {
         "query": pictures.of(row),
-        "boards": len(lists.boards_of(row)),
+        "boards": len(workspace.incidence.boards_of(row)),
         "levels": [
             {
                 "name": level.name,
@@ -103,7 +108,7 @@ def _example(
                     for image, count in zip(level.rows, level.counts, strict=True)
                 ],
             }
-            for level in levels(lists, row, N_PER_LEVEL, rng)
+            for level in levels(workspace.incidence, row, N_PER_LEVEL, rng)
         ],
         "related": [
             pictures.of(
@@ -111,7 +116,7 @@ def _example(
                 note=why(found),
                 count=found.shared_boards or None,
             )
-            for found in workspace.related(signature, n=N_RELATED, explain=True)
+            for found in workspace.related(query["signature"], n=N_RELATED)
         ],
     }
 
@@ -135,18 +140,19 @@ def why(found: Related) -> str:
     return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _boards(workspace: Workspace, lists: Lists, pictures: Pictures) -> list[dict[str, Any]]:
-    table = workspace.snapshot.table("boards")
-    return [
-        {
-            "title": table["title"][board].as_py() or table["board_id"][board].as_py(),
-            "category": table["category"][board].as_py(),
-            "user": table["user_id"][board].as_py(),
-            "images": size,
-            "cover": [pictures.of(row) for row in cover(lists, board, N_COVER)],
-        }
-        for board, size in largest_boards(lists, N_BOARDS)
-    ]
+def _boards(workspace: Workspace, pictures: Pictures) -> list[dict[str, Any]]:
+    shown = []
+    for row, size in largest_boards(workspace.incidence, N_BOARDS):
+        board = workspace.board(row)
+        shown.append(
+            {
+                "title": board.title or board.board_id,
+                "category": board.category,
+                "images": size,
+                "cover": [pictures.of(image) for image in cover(workspace.incidence, row, N_COVER)],
+            }
+        )
+    return shown
 
 
 def _charts(stats: CatalogueStats) -> dict[str, Any]:
@@ -155,7 +161,7 @@ def _charts(stats: CatalogueStats) -> dict[str, Any]:
     return {
         "pairs": _chart(
             pairs,
-            bars(pairs, singles=12, growth=1.3),
+            pairs.bars(singles=12, growth=1.3),
             name="Share of image pairs by number of boards they share",
             x_title="boards the two images share",
             y_title="share of pairs" + (" (ranges: mean per number)" if pairs.maximum > 12 else ""),
@@ -166,7 +172,7 @@ def _charts(stats: CatalogueStats) -> dict[str, Any]:
         ),
         "board_sizes": _chart(
             stats.images_per_board,
-            _from_one(bars(stats.images_per_board, singles=4, growth=1.3)),
+            _from_one(stats.images_per_board.bars(singles=4, growth=1.3)),
             name="Boards by number of images",
             x_title="images on the board",
             y_title="boards",
@@ -177,7 +183,7 @@ def _charts(stats: CatalogueStats) -> dict[str, Any]:
         ),
         "popularity": _chart(
             stats.boards_per_image,
-            _from_one(bars(stats.boards_per_image, singles=4, growth=1.3)),
+            _from_one(stats.boards_per_image.bars(singles=4, growth=1.3)),
             name="Images by number of boards",
             x_title="boards the image is on",
             y_title="images",

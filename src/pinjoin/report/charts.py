@@ -4,43 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from pinjoin.stats import Distribution
+from pinjoin.stats import Bar
 
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 66, 8, 36, 46
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Items whose value lies in low..high (both included)."""
-
-    low: int
-    high: int
-    count: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.low:,}" if self.low == self.high else f"{self.low:,}–{self.high:,}"
-
-
-def bars(spread: Distribution, singles: int = 10, growth: float = 1.5) -> list[Bar]:
-    """Group a distribution: every value by itself up to `singles`, then ever wider ranges.
-
-    Ranges in which nothing falls stay, with count 0; the last range ends at the largest value.
-    """
-    made: list[Bar] = []
-    low = spread.minimum
-    pairs = list(zip(spread.values, spread.counts, strict=True))
-    while low <= spread.maximum and pairs:
-        high = low if low <= singles else math.floor(low * growth)
-        high = max(low, min(high, spread.maximum))
-        made.append(Bar(low, high, sum(n for value, n in pairs if low <= value <= high)))
-        low = high + 1
-    return made
 
 
 def plain(value: float) -> str:
@@ -54,23 +24,6 @@ def plain(value: float) -> str:
 def whole(value: float) -> str:
     """A count above a bar: every digit while it is short."""
     return f"{value:,.0f}" if value < 10_000 else plain(float(f"{value:.2g}"))
-
-
-def percent(share: float) -> str:
-    """A share as per cent with two digits that count: 70 %, 6.3 %, 0.047 %."""
-    return f"{two_digits(100 * share)} %"
-
-
-def two_digits(value: float) -> str:
-    """A number ≥ 0 with two digits that count, without idle zeros.
-
-    >>> [two_digits(value) for value in (69.6, 6.25, 0.1, 0.0047, 0)]
-    ['70', '6.2', '0.1', '0.0047', '0']
-    """
-    if value == 0 or value >= 9.95:
-        return f"{value:.0f}"
-    places = max(1, 1 - math.floor(math.log10(value)))
-    return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 
 def bar_chart(

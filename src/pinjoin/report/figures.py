@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from pinjoin.recommender import Workspace
-
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Lists:
-    """The two directions of who is on which board: row i holds indices[indptr[i]:indptr[i+1]]."""
-
-    image_indptr: NDArray[np.int64]  # (images + 1,)
-    image_boards: NDArray[np.uint32]  # (saves,)
-    board_indptr: NDArray[np.int64]  # (boards + 1,)
-    board_images: NDArray[np.uint32]  # (saves,)
-
-    @classmethod
-    def of(cls, workspace: Workspace) -> Lists:
-        read = workspace.snapshot.array
-        return cls(
-            read("image_boards.indptr"),
-            read("image_boards"),
-            read("board_images.indptr"),
-            read("board_images"),
-        )
-
-    def boards_of(self, image: int) -> NDArray[np.uint32]:
-        return self.image_boards[self.image_indptr[image] : self.image_indptr[image + 1]]
-
-    def images_of(self, board: int) -> NDArray[np.uint32]:
-        return self.board_images[self.board_indptr[board] : self.board_indptr[board + 1]]
+from pinjoin.core.incidence import Incidence
+from pinjoin.core.types import Int64s
 
 
 @dataclass(frozen=True)
@@ -46,25 +15,25 @@ class Level:
     """Some of a query's candidates that share about equally many boards with it."""
 
     name: str  # "low", "medium" or "high"
-    rows: Rows
-    counts: Rows  # boards shared, one per row
+    rows: Int64s
+    counts: Int64s  # boards shared, one per row
 
 
-def choose_queries(lists: Lists, n: int, rng: np.random.Generator) -> list[int]:
+def choose_queries(incidence: Incidence, n: int, rng: np.random.Generator) -> list[int]:
     """n random rows from the better known quarter of the catalogue, so that there is a spread.
 
-    Rows are in order of popularity, so that quarter is its beginning; fewer than n come back only
+    Int64s are in order of popularity, so that quarter is its beginning; fewer than n come back only
     where fewer images are on any board.
     """
-    popularity = np.diff(lists.image_indptr)
+    popularity = incidence.degrees
     on_boards = int(np.count_nonzero(popularity))
     pool = min(on_boards, max(n, on_boards // 4))
     return sorted(rng.choice(pool, size=min(n, pool), replace=False).tolist()) if pool else []
 
 
-def shared_counts(lists: Lists, query: int) -> tuple[Rows, Rows]:
+def shared_counts(incidence: Incidence, query: int) -> tuple[Int64s, Int64s]:
     """All rows that share a board with the query (ascending, never itself), and how many."""
-    boards = [lists.images_of(board) for board in lists.boards_of(query)]
+    boards = [incidence.images_of(board) for board in incidence.boards_of(query)]
     if not boards:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     rows, counts = np.unique(np.concatenate(boards), return_counts=True)
@@ -72,7 +41,7 @@ def shared_counts(lists: Lists, query: int) -> tuple[Rows, Rows]:
     return rows[others].astype(np.int64), counts[others].astype(np.int64)
 
 
-def levels(lists: Lists, query: int, n: int, rng: np.random.Generator) -> list[Level]:
+def levels(incidence: Incidence, query: int, n: int, rng: np.random.Generator) -> list[Level]:
     """Up to n examples each of low, medium and high co-occurrence, the paper's Figure 4.
 
     On the logarithmic way from the query's lowest count to its highest, high is the upper third
@@ -80,7 +49,7 @@ def levels(lists: Lists, query: int, n: int, rng: np.random.Generator) -> list[L
     is what lies between (counts nearest to the middle). A level the query has no candidates for is
     left out; where all counts are equal, all are low.
     """
-    rows, counts = shared_counts(lists, query)
+    rows, counts = shared_counts(incidence, query)
     order = np.lexsort((rows, -counts))
     rows, counts = rows[order], counts[order]
     if not len(rows):
@@ -100,16 +69,15 @@ def levels(lists: Lists, query: int, n: int, rng: np.random.Generator) -> list[L
     ]
 
 
-def largest_boards(lists: Lists, n: int) -> list[tuple[int, int]]:
+def largest_boards(incidence: Incidence, n: int) -> list[tuple[int, int]]:
     """(board row, images) of the n boards with most images, ties by row."""
-    sizes = np.diff(lists.board_indptr)
+    sizes = incidence.sizes
     order = np.argsort(-sizes, kind="stable")[:n]
     return [(int(board), int(sizes[board])) for board in order if sizes[board]]
 
 
-def cover(lists: Lists, board: int, n: int) -> Sequence[int]:
+def cover(incidence: Incidence, board: int, n: int) -> list[int]:
     """n images of a board spread over the order of popularity, not only what everyone saved."""
-    images = lists.images_of(board)
+    images = incidence.images_of(board)
     positions = np.linspace(0, len(images) - 1, min(n, len(images))).round().astype(np.int64)
-    chosen: list[Any] = images[positions].tolist()
-    return chosen
+    return [int(row) for row in images[positions]]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import re
-import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
+
+from pinjoin.data.images import ImageError, decode
 
 FRAME = 3 / 4  # width to height of the frames on the page, as most photos of phones
 
@@ -65,7 +67,7 @@ class Pictures:
             return None, "", True
         try:
             return thumbnail(path, self._side)
-        except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
+        except ImageError:
             # One damaged photo must not cost the report; it gets a title card.
             self.unreadable += 1
             return None, "", True
@@ -75,17 +77,10 @@ def thumbnail(path: Path, side: int) -> tuple[str, str, bool]:
     """A JPEG data URI at most `side` pixels long, its outline's mean colour as CSS, and whether
     at most 15 % of it is lost when it fills a frame of 3 : 4.
 
-    Raises OSError, ValueError or Image.DecompressionBombError where Pillow cannot read the file.
+    Raises ImageError where the file is no picture that can be decoded.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # an outsized picture is only warned of otherwise
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * side, 2 * side))  # a JPEG decodes at a fraction of its size
-            small = ImageOps.exif_transpose(image)
-            small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if small.mode in ("RGBA", "LA", "PA") or "transparency" in small.info:
-        small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small.convert("RGBA"))
-    small = small.convert("RGB")
+    small = Image.fromarray(decode(path))
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     small.save(out, "JPEG", quality=80, optimize=True)
     shape = small.width / small.height / FRAME
@@ -95,14 +90,11 @@ def thumbnail(path: Path, side: int) -> tuple[str, str, bool]:
 
 
 def _outline_colour(image: Image.Image) -> str:
-    width, height = image.size
-    inner = image.resize((16, 16), Image.Resampling.BOX).load()
-    if inner is None or not width or not height:
-        return ""
-    ring = [(x, y) for x in range(16) for y in range(16) if {x, y} & {0, 15}]
-    pixels = [inner[x, y] for x, y in ring]
-    mean = (round(sum(p[c] for p in pixels) / len(pixels)) for c in range(3))  # type: ignore[index]
-    return "#{:02x}{:02x}{:02x}".format(*mean)
+    pixels = np.asarray(image.resize((16, 16), Image.Resampling.BOX), dtype=np.float64)
+    ring = np.ones((16, 16), dtype=bool)
+    ring[1:-1, 1:-1] = False
+    red, green, blue = pixels[ring].mean(axis=0).round().astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def name_of(reference: str) -> str:
