@@ -59,7 +59,12 @@ def find_parts(where: Where, filesystem: Any = None) -> list[Location]:
     if not places:
         raise ConfigError("No table was given: the list of its parts is empty. Name a file.")
     found = [part for place in places for part in _find(os.fspath(place), filesystem)]
-    return list({(id(p.filesystem), p.path): p for p in found}.values())
+    parts: dict[str, list[Location]] = {}
+    for part in found:
+        same = parts.setdefault(part.path, [])
+        if not any(other.filesystem == part.filesystem for other in same):
+            same.append(part)
+    return [part for same in parts.values() for part in same]
 
 
 def fingerprint(parts: Sequence[Location]) -> str:
