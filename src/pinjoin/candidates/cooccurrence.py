@@ -298,7 +298,7 @@ class _Block:
         )
 
     def make_room(self, queries: int, room: int, scored: bool) -> None:
-        if len(self.indices) < room:
+        if len(self.indices) < room or scored != (self.scores is not None):
             self.__dict__.update(self.empty(0, room, scored).__dict__)
         self.indptr = np.zeros(queries + 1, np.int64)
 
