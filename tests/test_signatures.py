@@ -293,9 +293,10 @@ def bad_images(folder: Path) -> dict[str, tuple[Path | None, str]]:
         (folder / name).write_bytes(data)
     Image.new("1", (10_000, 9_000)).save(folder / "bomb.png")
     Image.new("1", (20_000, 10_000)).save(folder / "great_bomb.png")
-    broken = bytearray((folder / "bomb.png").read_bytes())
-    broken[50] ^= 255
-    (folder / "broken.png").write_bytes(bytes(broken[:300]))
+    picture().save(folder / "broken.png")
+    broken = bytearray((folder / "broken.png").read_bytes())
+    broken[60] ^= 255  # inside the pixels: their checksum is wrong
+    (folder / "broken.png").write_bytes(bytes(broken))
     (folder / "folder.jpg").mkdir()
     unknown = "not an image of a known format"
     return {
