@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 # Pictures of the catalogue whose related items are printed.
 QUERIES = (
-    "images/cardigan-fuchsia-1.jpg",
-    "images/sundress-coral-1.jpg",
-    "images/quilted-jacket-red-1.jpg",
+    "images/sheath-dress-black-1.jpg",
+    "images/joggers-grey-1.jpg",
+    "images/turtleneck-red-1.jpg",
 )
 N_RELATED = 6
 REPORT = "report.html"
