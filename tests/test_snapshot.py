@@ -28,7 +28,7 @@ from pinjoin.snapshot.writer import SnapshotWriter
 
 GOLDEN = Path(__file__).parent / "data" / "snapshot-v1"
 FILES = ["filled.npy", "images.arrow", "indptr.npy", "notes.json"]
-laws = settings(deadline=None, max_examples=40)
+laws = settings(deadline=None, max_examples=100)
 
 
 def build(workspace: Path, value: int = 0) -> Path:
@@ -155,9 +155,11 @@ class TestSameBytes:
         self, tmp_path_factory: pytest.TempPathFactory, rows: list, cuts: list, size: int
     ) -> None:
         folder = tmp_path_factory.mktemp("tables")
-        schema = pa.schema([("s", pa.string()), ("n", pa.int32()), ("b", pa.bool_())])
+        kinds = [pa.string(), pa.timestamp("s", "UTC"), pa.bool_(), pa.large_string()]
+        schema = pa.schema([(str(kind), kind) for kind in kinds])
         table = pa.Table.from_arrays(
-            [pa.array([row[k] for row in rows], schema.types[k]) for k in range(3)], schema=schema
+            [pa.array([row[k % 3] for row in rows], kind) for k, kind in enumerate(kinds)],
+            schema=schema,
         )
         bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
         pieces = [table.slice(a, b - a) for a, b in pairwise(bounds)]
@@ -169,7 +171,12 @@ class TestSameBytes:
                 for piece in pieces:
                     for batch in piece.to_batches():
                         writer.write(batch)
+            with TableWriter(folder / "three", schema) as writer:
+                writer.write(table.slice(0, len(rows) // 2))
+                writer.write(pa.concat_tables([table, table]).slice(len(rows) // 2 + len(rows)))
+                writer.write(table.slice(0, 0))
         assert (folder / "one").read_bytes() == (folder / "two").read_bytes()
+        assert (folder / "one").read_bytes() == (folder / "three").read_bytes()
         found = map_table_file(folder / "one")
         found.validate(full=True)
         assert found.equals(table)
@@ -671,10 +678,13 @@ class TestCrashes:
             build(value)
 
     build(0)
+    start = time.monotonic()
+    build(0)
+    took = time.monotonic() - start
     rng, values = random.Random(7), [0]
     for _ in range(30):
         child = fork(forever)
-        time.sleep(rng.uniform(0.0, 0.06))
+        time.sleep(rng.uniform(0, 4 * took))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         values.append(opened())
@@ -684,7 +694,7 @@ class TestCrashes:
     print(values[-1])
 """
         )
-        assert int(run_python(script.format(workspace=str(workspace)))) > 30
+        assert int(run_python(script.format(workspace=str(workspace)))) > 10
         assert list(workspace.glob("snapshots/.*")) == []
 
 

@@ -180,28 +180,46 @@ class _Chunks:
 
 
 def _without_hidden_bytes(column: pa.Array) -> pa.Array:
-    """The same values with zeros or nothing under the nulls, where leftovers might lie."""
-    kind = column.type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not column.null_count or not (text or pa.types.is_primitive(kind)):
+    """The same values in buffers that hold nothing else.
+
+    Arrow stores buffers as they are: what lies under nulls, before or after a slice, or in the
+    last byte of a bitmap would otherwise make files of equal rows differ.
+    """
+    kind, n = column.type, len(column)
+    valid = None
+    if column.null_count:
+        valid = _bits(column.is_valid())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.Array.from_buffers(kind, n, [valid, *_text_buffers(column)])
+    if not pa.types.is_primitive(kind) or pa.types.is_interval(kind):
         return column
-    if not text or _hides_text(column):
-        zero = "" if text else False if pa.types.is_boolean(kind) else 0
-        filled = pc.fill_null(column, pa.scalar(zero).cast(kind))
-    else:
-        filled = column
-    valid = np.packbits(column.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
-    _, *buffers = filled.buffers()
-    if filled.offset:
-        width = kind.bit_width // 8 if not text else 8 if pa.types.is_large_string(kind) else 4
-        buffers[0] = buffers[0].slice(filled.offset * width)
-    return pa.Array.from_buffers(kind, len(column), [pa.py_buffer(valid), *buffers])
+    if column.null_count:
+        zero = False if pa.types.is_boolean(kind) else 0
+        column = pc.fill_null(column, pa.scalar(zero).cast(kind))
+    if pa.types.is_boolean(kind):
+        return pa.Array.from_buffers(kind, n, [valid, _bits(column)])
+    width = kind.bit_width // 8
+    values = column.buffers()[1].slice(column.offset * width, n * width)
+    return pa.Array.from_buffers(kind, n, [valid, values])
 
 
-def _hides_text(column: pa.Array) -> bool:
-    """Whether any null has bytes under it: the visible lengths do not add up to the span."""
+def _bits(column: pa.Array) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(column.to_numpy(zero_copy_only=False), bitorder="little"))
+
+
+def _text_buffers(column: pa.Array) -> tuple[pa.Buffer, pa.Buffer]:
+    """Offsets from 0 on and exactly the bytes of the values that are not null."""
+    bounds = _bounds(column)
+    span = int(bounds[-1]) - int(bounds[0])
+    if column.null_count and span != (pc.sum(pc.binary_length(column)).as_py() or 0):
+        column = pc.fill_null(column, pa.scalar("", column.type))
+        bounds = _bounds(column)
+        span = int(bounds[-1]) - int(bounds[0])
+    data = column.buffers()[2] or pa.py_buffer(b"")
+    return pa.py_buffer(bounds - bounds[0]), data.slice(int(bounds[0]), span)
+
+
+def _bounds(column: pa.Array) -> npt.NDArray[Any]:
     width = 8 if pa.types.is_large_string(column.type) else 4
     offsets = column.buffers()[1].slice(column.offset * width, (len(column) + 1) * width)
-    bounds = np.frombuffer(offsets, f"<i{width}")
-    visible = pc.sum(pc.binary_length(column)).as_py() or 0
-    return int(bounds[-1]) - int(bounds[0]) != visible
+    return np.frombuffer(offsets, f"<i{width}")
