@@ -182,6 +182,7 @@ def write_unsplash(folder: Path, kind: str = "tsv", compressed: str = "") -> Pat
     more = [
         photo | {"photo_id": "noImage_000", "photo_url": PAGE + "noImage_000"},
         photo | {"photo_id": "alone-11111", "photo_image_url": IMAGE + "4"},
+        photo | {"photo_id": "alone-11111", "photo_image_url": IMAGE + "5"},  # the first counts
     ]
     keywords = [
         ("bygTaBey1Xk", "water", "12.5", "99.0", "f"),
@@ -357,7 +358,11 @@ def write_iccv(folder: Path, boards: Iterable[Row] = BOARD_PINS) -> Path:
     return folder
 
 
-def test_pinterest_boards_and_pins(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_pinterest_boards_and_pins(
+    tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinjoin.data.pinterest._ROWS", at_once)
     catalogue = open_preset("pinterest-iccv", write_iccv(tmp_path))
     a, b = PIN_IMAGES[0]["im_url"], PIN_IMAGES[1]["im_url"]
     assert rows(catalogue.pins) == [
