@@ -167,6 +167,17 @@ def test_equal_hashes_do_not_merge_ids(hash: int, values: list[str | None]) -> N
         assert index.find("not there") is None
 
 
+def test_every_byte_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "_hash_chunk", lambda chunk: np.zeros(len(chunk), np.uint64))
+    for size in range(1, 40):
+        values = ["x" * size, *("x" * i + "y" + "x" * (size - i - 1) for i in range(size))]
+        column = pa.array(values)
+        assert StringTable().encode(column).tolist() == list(range(size + 1))
+        assert IdIndex(*IdIndex.build(column), column).find_all(values).tolist() == list(
+            range(size + 1)
+        )
+
+
 @laws
 @given(columns, st.integers(0, 60), st.sampled_from(TYPES), st.lists(texts, max_size=9))
 def test_index_equals_a_dict(values: list, cut: int, kind: object, others: list) -> None:
