@@ -465,6 +465,9 @@ def test_fingerprints_tell_contents_names_and_order_apart(tmp_path: Path) -> Non
     one = of("pins-1.csv", "pins-2.csv")
     assert one == of("copy/pins-1.csv", "copy/pins-2.csv")
     assert len({one, of("pins-2.csv", "pins-1.csv"), of("pins-1.csv"), of("pins-2.csv")}) == 4
+    renamed = (tmp_path / "pins-1.csv").rename(tmp_path / "other.csv")
+    assert of(renamed.name, "pins-2.csv") != one
+    renamed.rename(tmp_path / "pins-1.csv")
     (tmp_path / "pins-2.csv").write_text("pin_id,board_id,image\n1,b,9.jpg\n")
     assert of("pins-1.csv", "pins-2.csv") != one
 
@@ -566,6 +569,48 @@ def test_no_row_is_lost_between_blocks(tmp_path: Path, monkeypatch: pytest.Monke
     assert ids == [f"p{i}" for i in range(2000) if i != 777]
     (only,) = (tmp_path / "r.jsonl").read_text().splitlines()
     assert json.loads(only)["row"] == 2 + 2 * 777
+
+
+@pytest.mark.parametrize("size", range(1, 30))
+def test_lines_are_counted_alike_wherever_a_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(records, "BLOCK_BYTES", size)
+    text = 'pin_id,board_id,image\n1,b,5" disk\n"2",b,"x,y"\n3,b,z\n'.replace("\n", "\r\n")
+    (tmp_path / "p.csv").write_bytes((text + "short\r\n").encode())
+    with Rejects(tmp_path / "r.jsonl") as rejects:
+        batches = list(open_source("pins", tmp_path / "p.csv").batches(rejects))
+    images = [one for batch in batches for one in batch.column("image").to_pylist()]
+    assert images == ['5" disk', "x,y", "z"]
+    (only,) = (tmp_path / "r.jsonl").read_text().splitlines()
+    assert json.loads(only)["row"] == 5
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.arrow", "p.arrows"])
+def test_slices_of_large_batches_are_read_like_whole_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("pinjoin.data.columnar.BATCH_ROWS", 3)
+    ids = [" a ", "b", "c", "é", "e.0", "", "7.0", "nan", None, "j"]  # 3 of 10 are missing
+    boards = ["", "x", None, "nan", "5.0", "x", "", "x", "x", "é"]
+    bad = pa.array([b"1.jpg"] * 9 + [b"\xff"])
+    images = pa.Array.from_buffers(pa.string(), 10, bad.buffers())
+    table = pa.table({"pin_id": ids, "board_id": boards, "image": images})
+    opener = pa.ipc.new_stream if name.endswith("s") else pa.ipc.new_file
+    out = io.BytesIO()
+    with opener(out, table.schema) as writer:
+        writer.write_table(table)
+    data = parquet(table) if name.endswith("parquet") else out.getvalue()
+    (tmp_path / name).write_bytes(data)
+    with Rejects(tmp_path / "r.jsonl") as rejects:
+        batches = list(open_source("pins", tmp_path / name).batches(rejects))
+    read_ids = [one for batch in batches for one in batch.column("pin_id").to_pylist()]
+    read_boards = [one for batch in batches for one in batch.column("board_id").to_pylist()]
+    assert read_ids == ["a", "b", "c", "é", "e.0", "7"]
+    assert read_boards == [None, "x", None, None, "5", None]
+    listed = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [one["row"] for one in listed] == [6, 8, 9, 10]
+    assert listed[-1]["value"] == "\\xff"
 
 
 def test_progress_counts_every_row(tmp_path: Path) -> None:
