@@ -15,7 +15,7 @@ from PIL import Image
 
 import pinjoin
 from pinjoin.builder import build
-from pinjoin.core.errors import ConfigError, UnknownIdError
+from pinjoin.core.errors import ConfigError, InputError, UnknownIdError
 from pinjoin.core.incidence import Incidence
 from pinjoin.core.types import Related
 from pinjoin.data.sources import open_source
@@ -158,6 +158,24 @@ def test_unknown_query_leaves_no_file(workspace: Workspace, tmp_path: Path) -> N
     with pytest.raises(UnknownIdError, match="'nope' is not"):
         write_report(workspace, tmp_path / "r.html", queries=["nope"])
     assert not (tmp_path / "r.html").exists()
+
+
+def test_catalogue_without_pairs_has_a_report(tmp_path: Path) -> None:
+    (tmp_path / "pins.csv").write_text("pin_id,board_id,image\np,b,https://example.org/1.jpg\n")
+    (tmp_path / "boards.csv").write_text("board_id,title\nb,\n")
+    sources = [open_source(kind, tmp_path / f"{kind}.csv") for kind in ("pins", "boards")]
+    build(tmp_path / "ws", *sources)
+    page = read(write_report(pinjoin.open(tmp_path / "ws"), tmp_path / "r.html"))
+    assert "No two images share a board yet." in page.text
+    assert "It shares no board with another image." in page.text
+    assert "Nothing related is known." in page.text
+    assert page.pictures == []
+
+
+def test_unwritable_place_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot be written to .*report.html.* another file"):
+        write_report(workspace, tmp_path / "file" / "report.html", n_queries=0)
 
 
 def test_negative_number_of_queries_is_refused(workspace: Workspace, tmp_path: Path) -> None:

@@ -129,6 +129,13 @@ def test_command_writes_the_report(workspace: Path, tmp_path: Path) -> None:
     assert "From loosely to closely related" in page.read_text(encoding="utf-8")
 
 
+def test_json_stays_alone_beside_a_report(workspace: Path, tmp_path: Path) -> None:
+    page = str(tmp_path / "report.html")
+    result = CliRunner().invoke(stats, [str(workspace), "--json", "--html", page])
+    assert json.loads(result.stdout)["boards"] == len(BOARDS)
+    assert page in result.stderr
+
+
 def test_query_without_report_is_wrong_usage(workspace: Path) -> None:
     result = CliRunner().invoke(stats, [str(workspace), "--query", "a.jpg"])
     assert result.exit_code == 2

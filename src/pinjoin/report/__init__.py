@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import pinjoin
-from pinjoin.core.errors import check
+from pinjoin.core.errors import InputError, check
 from pinjoin.core.progress import Progress, silent
 from pinjoin.report.charts import bar_chart, plain, whole
 from pinjoin.report.figures import choose_queries, cover, largest_boards, levels
@@ -51,7 +51,8 @@ def write_report(
     drawn with `seed`) candidates with few, some and many shared boards (Figure 4) and the related
     items with their reasons. Pictures are thumbnails of the catalogue's files; an image without a
     readable file is shown by its title. `stats` saves counting twice. The same snapshot, queries
-    and seed give the same bytes. Returns the path; raises UnknownIdError for an unknown query.
+    and seed give the same bytes. Returns the path. Raises UnknownIdError for an unknown query and
+    InputError where the file cannot be written.
     """
     check(n_queries >= 0, "n_queries", "write_report", "zero or more", n_queries)
     rows = [workspace.find(query) for query in queries]  # before any long work
@@ -78,8 +79,13 @@ def write_report(
         unreadable=pictures.unreadable,
     )
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page, encoding="utf-8")
+    except OSError as problem:
+        raise InputError(
+            f"The report cannot be written to {target}: {problem.strerror}. Name another file."
+        ) from None
     return target
 
 
