@@ -192,7 +192,7 @@ def _with_numbers(
 def _liked_pins(
     table: Table, movies: _Movies, rejects: Rejects, progress: Progress
 ) -> Iterator[pa.RecordBatch]:
-    for file, block in _rating_blocks(table, progress):
+    for file, block in _rating_blocks(table, [*_RATING_COLUMNS, "timestamp"], progress):
         user, row, index = _liked(block, movies, file, rejects)
         place, genre = movies.by_genre(row)
         movies.placed[row[place]] = True
@@ -209,7 +209,7 @@ def _liked_boards(
 ) -> Iterator[pa.RecordBatch]:
     n_genres = max(1, len(movies.genre_names))
     found = [np.empty(0, np.int64)]
-    for file, block in _rating_blocks(table, progress):
+    for file, block in _rating_blocks(table, _RATING_COLUMNS, progress):
         user, row, _ = _liked(block, movies, file, rejects)
         place, genre = movies.by_genre(row)
         found.append(np.unique(user[place] * n_genres + genre))
@@ -227,10 +227,12 @@ def _liked_boards(
         yield canonical(BOARDS, columns)
 
 
-def _rating_blocks(table: Table, progress: Progress) -> Iterator[tuple[str, Block]]:
+def _rating_blocks(
+    table: Table, wanted: Sequence[str], progress: Progress
+) -> Iterator[tuple[str, Block]]:
     with progress("reading ratings", table.length) as advance:
         for part in table.parts:
-            columns = [c for c in (*_RATING_COLUMNS, "timestamp") if c in part.columns]
+            columns = [column for column in wanted if column in part.columns]
             for block in read_blocks(part, columns):
                 yield part.name, block
                 advance(block.length + len(block.faults))
