@@ -59,7 +59,8 @@ def signature_of_images(
       animation). Equal for the same pixels under other names or metadata.
     - `perceptual`: the 64-bit pHash of the ImageHash library (16 hex digits): the signs, about
       their median, of the lowest 8 × 8 DCT coefficients of the image shrunk to 32 × 32 grey.
-      Equal for most copies in other sizes or qualities. (Zauner, "Implementation and
+      Equal for most copies in other sizes or qualities; blind to colour, so that one product's
+      pictures in two colours may meet. (Zauner, "Implementation and
       Benchmarking of Perceptual Image Hash Functions", 2010.)
 
     `threads` defaults to the cores of the machine. None for a path that is None and for an image
