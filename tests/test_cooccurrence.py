@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 import scipy.sparse
-from references import boards_matrix, count_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references import boards_matrix, count_matrix
 
 import pinjoin
 from pinjoin.candidates import cooccurrence as module

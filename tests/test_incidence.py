@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,7 +16,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), max_size=60)
 
 
 def lists(indptr: np.ndarray, values: np.ndarray) -> list[list[int]]:
-    return [values[a:b].tolist() for a, b in zip(indptr, indptr[1:], strict=False)]
+    return [values[a:b].tolist() for a, b in pairwise(indptr)]
 
 
 @given(PAIRS)

@@ -53,6 +53,7 @@ class BuildSummary:
     rejected_boards: int
     rejects: dict[str, int]  # by reason
     dropped_values: dict[str, int]  # by reason; the rows were kept
+    image_faults: dict[str, int]  # by reason, in images.rejects.jsonl; the pins were kept
     rejects_file: str | None
 
 
@@ -70,8 +71,9 @@ def build(
     """Turn pins and boards into the workspace's next snapshot, and make it the current one.
 
     images: folder of the image files; base: folder that relative references start from (the
-    pins file's). Rejected rows are listed in WORKSPACE/rejects.jsonl; strict raises InputError at
-    the first. Whatever fails, the snapshot that was current stays current.
+    pins file's). Rejected rows are listed in WORKSPACE/rejects.jsonl, images that cannot be read
+    in WORKSPACE/images.rejects.jsonl; strict raises InputError at the first. Whatever fails, the
+    snapshot that was current stays current.
     """
     workspace = Path(workspace)
     config = BuildConfig(signature, _absolute(images), _absolute(base))
@@ -81,6 +83,7 @@ def build(
     with (
         SnapshotWriter(workspace, asdict(config), input_hash) as writer,
         Rejects(workspace / "rejects.jsonl", strict) as rejects,
+        Rejects(workspace / "images.rejects.jsonl", strict) as image_rejects,
     ):
         board_rows = read_boards(boards, rejects, progress)
         rejected_boards = rejects.count
@@ -88,7 +91,9 @@ def build(
             pin_rows = read_pins(pins, board_rows, rejects, sink.write_batch, progress)
         stored = writer.table("pins")
         pin_index, left_out = _index_pins(stored, pins.name, rejects)
-        joined = join_pins(pin_rows, len(board_rows), left_out, _signer(config, rejects, progress))
+        joined = join_pins(
+            pin_rows, len(board_rows), left_out, _signer(config, image_rejects, progress)
+        )
         _write(writer, board_rows, pin_rows, joined, stored, pin_index, signature)
         counts = {
             "pins": len(pin_rows) - len(left_out),
@@ -105,6 +110,7 @@ def build(
             rejected_boards=rejected_boards,
             rejects=dict(rejects.by_reason),
             dropped_values=dict(rejects.dropped_values),
+            image_faults=dict(image_rejects.dropped_values),
             rejects_file=str(rejects.path) if rejects.count + len(rejects.dropped_values) else None,
         )
 

@@ -45,12 +45,12 @@ def _seen(counters: Any, base: Any, flags: Any, groups: Any, rows: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _x_log_x(x: float) -> float:
+def _x_log_x(x: Any) -> Any:
     return x * math.log(x) if x > 0 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def _log_likelihood_ratio(both: float, q: float, c: float, n: float) -> float:
+def _log_likelihood_ratio(both: Any, q: Any, c: Any, n: Any) -> Any:
     """Dunning (1993), negative where the two meet less often than by chance."""
     only_q, only_c = q - both, c - both
     neither = n - q - c + both

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -180,9 +181,8 @@ class Cooccurrence:
             return out
 
         edges, rooms = _cut(self.pairs, k)
-        tasks = (
-            lambda out, i=i: work(edges[i], edges[i + 1], rooms[i], out) for i in range(len(rooms))
-        )
+        spans = zip(edges, edges[1:], rooms, strict=False)
+        tasks = (partial(work, first, last, room) for first, last, room in spans)
         with progress("counting co-occurrences", self.incidence.n_images) as advance:
             for i, block in enumerate(_in_order(tasks, threads)):
                 yield edges[i], block.candidates()

@@ -44,11 +44,15 @@ def export_candidates(
     try:
         with pq.ParquetWriter(
             unfinished, schema, compression="zstd", use_dictionary=False,
-            column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names[:3]},
+            column_encoding=dict.fromkeys(schema.names[:3], "DELTA_BINARY_PACKED"),
         ) as writer:  # fmt: skip
             for first, block in counter.blocks(k, threads=threads, progress=progress):
                 queries = np.arange(first, first + len(block), dtype=np.uint32)
-                columns = [np.repeat(queries, np.diff(block.indptr)), block.indices, block.counts]
+                columns: list[Any] = [
+                    np.repeat(queries, np.diff(block.indptr)),
+                    block.indices,
+                    block.counts,
+                ]
                 if len(schema) > 3:
                     columns.append(block.scores)
                 writer.write_batch(pa.record_batch(columns, schema=schema))

@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "build": "Turn tables of pins and boards into a workspace.",
     "demo": "Build the shipped catalogue and look at it.",
+    "encoders": "List the image encoders, describe one, add one's own.",
     "export": "Stream what a workspace holds to files others read.",
     "related": "Show what belongs next to an item.",
     "snapshots": "See, check, go back to and remove snapshots.",

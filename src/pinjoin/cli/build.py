@@ -40,8 +40,8 @@ _EPILOG = """\b
     "mapping",
     multiple=True,
     metavar="COLUMN=THEIRS",
-    help="Which column of your table is one of ours, as in image=photo_url; for boards only: "
-    "boards.title=name.",
+    help="Which column of your tables is one of ours, as in image=photo_url; for one table only: "
+    "boards.title=name; title= leaves a column out.",
 )
 @click.option("--preset", metavar="NAME", help="unsplash, pinterest-iccv or movielens.")
 @click.option(
@@ -114,6 +114,9 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
     if summary.dropped_values:
         lines.append(f"Values that could not be read, their rows kept ({summary.rejects_file}):")
         lines += [f"  {count:,} × {reason}" for reason, count in summary.dropped_values.items()]
+    if summary.image_faults:
+        lines.append(f"Images that could not be read ({workspace / 'images.rejects.jsonl'}):")
+        lines += [f"  {count:,} × {reason}" for reason, count in summary.image_faults.items()]
     lines.append(f"Snapshot {summary.snapshot} of {workspace} is current.")
     click.echo("\n".join(lines))
 
@@ -125,6 +128,8 @@ def _open(
     mapping: tuple[str, ...],
     encoding: str | None,
 ) -> Catalogue:
+    from pinjoin.core.errors import ConfigError
+    from pinjoin.data.mapping import parse_map
     from pinjoin.data.presets import Catalogue, open_preset
     from pinjoin.data.sources import open_source
 
@@ -137,30 +142,18 @@ def _open(
         return open_preset(preset, pins[0])
     if not boards:
         raise click.UsageError("Missing option '--boards'.")
-    for_pins, for_boards = _mappings(mapping)
+    try:
+        theirs = parse_map(mapping)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
     return Catalogue(
-        open_source("pins", _where(pins), for_pins, encoding=encoding),
-        open_source("boards", _where(boards), for_boards, encoding=encoding),
+        open_source("pins", _where(pins), theirs["pins"], encoding=encoding),
+        open_source("boards", _where(boards), theirs["boards"], encoding=encoding),
     )
 
 
 def _where(given: tuple[str, ...]) -> Any:
     return given[0] if len(given) == 1 else list(given)
-
-
-def _mappings(given: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """`--map` for pins and for boards; a plain board_id is for both."""
-    pins: dict[str, str] = {}
-    boards: dict[str, str] = {}
-    for one in given:
-        ours, equals, theirs = one.partition("=")
-        if not equals:
-            raise click.UsageError(f"--map must be COLUMN=THEIRS, as in image=photo_url. Got {one}")
-        table, dot, column = ours.rpartition(".")
-        if dot and table not in ("pins", "boards"):
-            raise click.UsageError(f"--map names the table {table!r}; it is pins or boards.")
-        (boards if table == "boards" else pins)[column] = theirs
-    return pins, boards
 
 
 def _base(pins: tuple[str, ...]) -> Path | None:

@@ -24,7 +24,7 @@ def offsets(keys: Any, n_keys: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def group(keys: Any, values: Any, indptr: Any) -> Any:
-    """values by key, in the order they come; pairs whose key is past the last group are left out."""
+    """values by key, in the order they come; keys past the last group are left out."""
     n_keys = len(indptr) - 1
     fill = indptr[:-1].copy()
     grouped = np.empty(indptr[-1], np.uint32)

@@ -61,9 +61,9 @@ def top_k_order(k: Any, n: Any, keys: Any, order: Any, spare: Any, histogram: An
         for i in range(kept):
             histogram[(_U(keys[source[i]]) >> down) & _U(_BINS - 1)] += _U(1)
         total = _U(0)
-        for digit in range(_BINS):
-            here = histogram[digit]
-            histogram[digit] = total
+        for value in range(_BINS):
+            here = histogram[value]
+            histogram[value] = total
             total += here
         for i in range(kept):
             at = source[i]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
 
 Advance = Callable[[int], None]
 """Called with how many more units are done."""
 
-Progress = Callable[[str, int | None], "contextmanager[Advance]"]  # type: ignore[type-arg]
+Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
 """`with progress("reading pins", total) as advance: ... advance(n)`; total None = unknown."""
 
 

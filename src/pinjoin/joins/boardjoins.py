@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
+from pinjoin.core.types import UInt32s
 from pinjoin.data.rejects import DUPLICATE_BOARD, Rejects
 from pinjoin.data.sources import Source
 
@@ -19,7 +20,7 @@ class Boards:
     """All boards. table: row order (board_id ascending by UTF-8 bytes); index: board_id → row."""
 
     table: pa.Table
-    index_arrays: tuple[np.ndarray, np.ndarray]  # type: ignore[type-arg]
+    index_arrays: tuple[UInt32s, UInt32s]
     index: IdIndex
 
     def __len__(self) -> int:
