@@ -156,17 +156,20 @@ class Cooccurrence:
     @property
     def pairs(self) -> Int64s:
         """(images,) int64: the (board, image) entries that each query walks."""
-        from pinjoin.candidates._cooccurrence_kernel import pairs_per_query
-
-        found: Int64s = pairs_per_query(
-            self._query_indptr, self._query_boards, self.incidence.board_indptr
-        )
-        return found
+        return self._pairs(0, self.incidence.n_images)
 
     def blocks(
-        self, k: int = 10_000, *, threads: int | None = None, progress: Progress = silent
+        self,
+        k: int = 10_000,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        threads: int | None = None,
+        progress: Progress = silent,
     ) -> Iterator[tuple[int, Candidates]]:
-        """(first query, Candidates) for all queries in row order, never n × k at once.
+        """(first query, Candidates) for the queries [first, last) in row order: all, if not told.
+
+        Never n × k at once: memory is a few MB per thread.
 
         The arrays of a block are reused once the next one is asked for: copy what you keep.
         """
@@ -180,13 +183,22 @@ class Cooccurrence:
             self._run(out, first, last, k)
             return out
 
-        edges, rooms = _cut(self.pairs, k)
-        spans = zip(edges, edges[1:], rooms, strict=False)
-        tasks = (partial(work, first, last, room) for first, last, room in spans)
-        with progress("counting co-occurrences", self.incidence.n_images) as advance:
-            for i, block in enumerate(_in_order(tasks, threads)):
-                yield edges[i], block.candidates()
-                advance(edges[i + 1] - edges[i])
+        last = self.incidence.n_images if last is None else last
+        edges, rooms = _cut(self._pairs(first, last), k)
+        spans = [(first + a, first + b) for a, b in pairwise(edges)]
+        tasks = (partial(work, *span, room) for span, room in zip(spans, rooms, strict=True))
+        with progress("counting co-occurrences", last - first) as advance:
+            for span, block in zip(spans, _in_order(tasks, threads), strict=True):
+                yield span[0], block.candidates()
+                advance(span[1] - span[0])
+
+    def _pairs(self, first: int, last: int) -> Int64s:
+        from pinjoin.candidates._cooccurrence_kernel import pairs_per_query
+
+        found: Int64s = pairs_per_query(
+            self._query_indptr[first : last + 1], self._query_boards, self.incidence.board_indptr
+        )
+        return found
 
     def _run(self, out: _Block, first: int, last: int, k: int) -> None:
         whole = self.incidence
@@ -234,12 +246,13 @@ def pair_histogram(
         return out
 
     threads = threads or len(os.sched_getaffinity(0))
-    tasks = (lambda out, i=i: work(edges[i], edges[i + 1], out) for i in range(len(edges) - 1))
+    tasks = (partial(work, *span) for span in pairwise(edges))
     parts: dict[int, _Counts] = {}
     with progress("counting pairs", n) as advance:
-        for i, part in enumerate(_in_order(tasks, threads, fresh=lambda: None)):
+        parted = _in_order(tasks, threads, fresh=lambda: None)
+        for (first, last), part in zip(pairwise(edges), parted, strict=True):
             parts[id(part)] = part
-            advance(edges[i + 1] - edges[i])
+            advance(last - first)
     total = np.zeros(most + 1, np.int64)
     for part in parts.values():
         total += part.histogram
