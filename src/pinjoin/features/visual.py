@@ -128,8 +128,10 @@ class Encoder:
 
         On an accelerator there is nothing to divide; the encoder itself is returned.
         """
-        if self._accelerated:
-            return self
+        return self if self._accelerated else self._single
+
+    @cached_property
+    def _single(self) -> Encoder:
         providers = self._session.get_providers()
         return Encoder(self.path, self.card, _session(self.path, providers, 1), self.digest)
 

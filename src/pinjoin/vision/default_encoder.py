@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinjoin.core.errors import ConfigError, InputError
-from pinjoin.data.images import decode
+from pinjoin.data.images import Resample, decode
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 NAME = "efficientnet_lite0_fc6"
 LABELS = "imagenet_classes.json"
 SIDE, CROP, MEAN, STD = 240, 0.9375, 127.0, 128.0
+RESAMPLE: Resample = "bilinear"  # retrieves as well as bicubic and takes two thirds of its time
 POOLED, UNITS, SEED = 1280, 4096, 1
 SHRINKAGE = 1.0
 """Added to the within-class covariance, in units of its mean eigenvalue."""
@@ -112,7 +113,7 @@ class _Graph:
     def constant(self, name: str, values: Any) -> str:
         from onnx import numpy_helper
 
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def half(self, name: str, values: NDArray[np.floating[Any]]) -> str:
@@ -247,6 +248,10 @@ def photos_by_class(folder: Path) -> tuple[list[Path], list[str]]:
     return paths, classes
 
 
+def _look(path: Path) -> NDArray[np.uint8]:
+    return decode(path, SIDE, crop=CROP, resample=RESAMPLE)
+
+
 def _tensors(paths: Sequence[Path], batch: int = 16) -> Iterator[NDArray[np.float32]]:
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(paths), batch):
@@ -299,7 +304,7 @@ def learned_of(model: onnx.ModelProto) -> Learned:
         for tensor in model.graph.initializer
         if tensor.name in ("centre", "directions", "single")
     }
-    return Learned(found["centre"], found["directions"], float(1 / found["single"]))
+    return Learned(found["centre"], found["directions"], 1.0 / float(found["single"]))
 
 
 def class_names() -> list[str]:
@@ -319,7 +324,7 @@ def card(model_bytes: bytes) -> dict[str, Any]:
             "size": [SIDE, SIDE],
             "fit": "crop",
             "crop": CROP,
-            "resample": "bicubic",
+            "resample": RESAMPLE,
             "channels": "RGB",
             "layout": "NCHW",
             "pixels": "0-255",
