@@ -60,7 +60,11 @@ class EmbeddingCache:
         self._header = json.dumps(about).encode() + b"\n"
         self._file = self._lock()
         self._waiting: list[NDArray[np.void]] = []
-        self._records = self._read()
+        try:
+            self._records = self._read()
+        except BaseException:
+            self._file.close()
+            raise
         self._row = {key.tobytes(): row for row, key in enumerate(self._records["key"])}
 
     def __enter__(self) -> EmbeddingCache:
