@@ -85,17 +85,7 @@ def spread(n: int, queries: int, chunk: int) -> list[tuple[int, int]]:
 def run_ours(task: Task, threads: int) -> Iterator[Any]:
     counter = Cooccurrence(task.incidence)
     for a, b in task.chunks:
-        yield counter_rows(counter, a, b, threads)
-
-
-def counter_rows(counter: Cooccurrence, a: int, b: int, threads: int) -> Any:
-    """The block interface on a range of queries, results copied out as a user would keep them."""
-    rows, counts, lengths = [], [], []
-    for _, block in counter.blocks(K, threads=threads, first=a, last=b):
-        rows.append(block.indices.copy())
-        counts.append(block.counts.copy())
-        lengths.append(np.diff(block.indptr))
-    return np.concatenate(rows), np.concatenate(counts), np.concatenate(lengths)
+        yield counter.all(K, first=a, last=b, threads=threads)
 
 
 def run_sparse_dot_topn(task: Task, threads: int) -> Iterator[Any]:
@@ -181,10 +171,9 @@ def top_of_each(product: scipy.sparse.csr_matrix) -> list[Any]:
 def check_equal(ours: Any, theirs: scipy.sparse.csr_matrix, first: int) -> None:
     """Same counts at every rank; same rows above the cut. Which of a tie's rows a peer keeps is
     its own affair, and it counts the query itself, which we leave out."""
-    rows, counts, lengths = ours
-    ends = np.cumsum(lengths)
+    rows, counts = ours.indices, ours.counts
     for query in range(theirs.shape[0]):
-        mine = slice(ends[query] - lengths[query], ends[query])
+        mine = slice(ours.indptr[query], ours.indptr[query + 1])
         peer = slice(theirs.indptr[query], theirs.indptr[query + 1])
         ids, numbers = theirs.indices[peer], theirs.data[peer].astype(np.int64)
         other = ids != first + query
@@ -203,13 +192,13 @@ def pairs_part(name: str, repeats: int) -> dict[str, Any]:
     """All pairs at K = 1,000 against sparse_dot_topn and against the probe, same threads."""
     matrix = catalogue(name)
     n = matrix.shape[1]
-    # Whole catalogue in chunks at the small size; an even 5 % of the queries at the large one,
-    # where a full run of the peer takes minutes.
-    chunks = spread(n, n if name == "small" else n // 20, 10_000)
+    # The whole small catalogue; an even 5 % of the large one's queries, where a full run of the
+    # peer takes minutes.
+    chunks = [(0, n)] if name == "small" else spread(n, n // 20, 10_000)
     task = Task(matrix, chunks)
     increments = probe.increment_ns(n)
     stream = probe.stream_gb_per_s()
-    for _ in run_ours(Task(matrix, chunks[:1]), THREADS):
+    for _ in run_ours(Task(matrix, spread(n, 100, 100)), THREADS):
         pass  # compiled now
     ours, theirs = [], []
     for _ in range(repeats):
@@ -400,7 +389,11 @@ def run_child(code: str) -> tuple[float, float]:
 def print_row(title: str, row: dict[str, Any]) -> None:
     print(f"\n{title}")
     for key, value in row.items():
-        print(f"  {key:<28}{value:>16,.3f}" if isinstance(value, float) else f"  {key:<28}{value:>16,}")
+        print(
+            f"  {key:<28}{value:>16,.3f}"
+            if isinstance(value, float)
+            else f"  {key:<28}{value:>16,}"
+        )
     sys.stdout.flush()
 
 

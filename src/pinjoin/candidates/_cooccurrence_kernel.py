@@ -33,9 +33,10 @@ _GROUP = _U(6)  # 64 rows a flag: 31 KiB of flags for 2 M images stay in the fir
 
 
 @njit(cache=True, nogil=True)
-def _count(boards: Any, indptr: Any, images: Any, counters: Any, base: Any, flags: Any) -> Any:
-    """Raise the counter of every image of `boards`, flag its group; return the pairs walked."""
-    pairs = _U(0)
+def count_pairs(
+    boards: Any, indptr: Any, images: Any, counters: Any, base: Any, flags: Any
+) -> None:
+    """Raise the counter of every image of `boards` and flag its group of rows."""
     n = _U(len(boards))
     for i in range(n):
         if i + _U(2) < n:  # a board is met at random: ask for the one after next
@@ -45,17 +46,15 @@ def _count(boards: Any, indptr: Any, images: Any, counters: Any, base: Any, flag
             prefetch(images, ahead + _U(32))
         first = _U(indptr[boards[i]])
         last = _U(indptr[boards[i] + 1])
-        pairs += last - first
         for p in range(first, last):
             row = _U(images[p])
             counters[row] = max(np.uint32(counters[row]), base) + np.uint32(1)
             flags[row >> _GROUP] = 1
-    return pairs
 
 
 @njit(cache=True, nogil=True)
-def _split(counters: Any, base: Any, flags: Any, groups: Any, singles: Any, repeated: Any) -> Any:
-    """Rows seen once, and rows seen more often, each ascending; clears the flags."""
+def flagged_groups(flags: Any, groups: Any) -> Any:
+    """Numbers of the flagged groups, ascending, to `groups`; returns how many; clears the flags."""
     n_groups = _U(0)
     zero = np.uint8(0)
     for chunk in range(_U(len(flags)) >> _GROUP):
@@ -64,14 +63,27 @@ def _split(counters: Any, base: Any, flags: Any, groups: Any, singles: Any, repe
         if mask != _U(0):
             n_groups = append_lanes(mask, at, groups, n_groups)
             clear_lanes(flags, at)
-    n_singles = n_repeated = _U(0)
+    return n_groups
+
+
+@njit(cache=True, nogil=True)
+def _split(
+    counters: Any, base: Any, groups: Any, n_groups: Any, most: Any, singles: Any, repeated: Any
+) -> Any:
+    """Rows seen once (at least the first `most` of them), and rows seen more often, ascending."""
+    n_singles = n_repeated = i = _U(0)
     one = counters.dtype.type(base + np.uint32(1))
-    for i in range(n_groups):
+    while i < n_groups and n_singles < most:
         row = _U(groups[i]) << _GROUP
         once = lanes_equal(counters, row, one)
         more = lanes_above(counters, row, one)
         n_singles = append_lanes(once, row, singles, n_singles)
         n_repeated = append_lanes(more, row, repeated, n_repeated)
+        i += _U(1)
+    while i < n_groups:  # no more singles can get in
+        row = _U(groups[i]) << _GROUP
+        n_repeated = append_lanes(lanes_above(counters, row, one), row, repeated, n_repeated)
+        i += _U(1)
     return n_singles, n_repeated
 
 
@@ -163,11 +175,11 @@ def count_block(
         if _U(base) + _U(len(boards)) >= limit:
             counters[:] = 0
             base = np.uint32(0)
-        _count(boards, board_indptr, board_images, counters, base, flags)
+        count_pairs(boards, board_indptr, board_images, counters, base, flags)
         counters[query] = 0  # a query is no candidate of its own
-        n_singles, n_repeated = _split(counters, base, flags, groups, singles, repeated)
-        if min_count > 1:
-            n_singles = _U(0)
+        n_groups = flagged_groups(flags, groups)
+        most = _U(k) if min_count <= 1 else _U(0)
+        n_singles, n_repeated = _split(counters, base, groups, n_groups, most, singles, repeated)
         start = at
         at, highest = _place(
             _U(k), counters, base, singles, n_singles, repeated, n_repeated, histogram,

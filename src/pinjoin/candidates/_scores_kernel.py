@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from pinjoin.candidates._cooccurrence_kernel import _count
-from pinjoin.core._simd_kernel import append_lanes, clear_lanes, lanes_above
+from pinjoin.candidates._cooccurrence_kernel import count_pairs, flagged_groups
+from pinjoin.core._simd_kernel import append_lanes, lanes_above
 from pinjoin.core._topk_kernel import descending_keys, top_k_order
 
 _U = np.uint64
@@ -28,15 +28,9 @@ def _add_weights(boards: Any, weights: Any, indptr: Any, images: Any, sums: Any)
 
 
 @njit(cache=True, nogil=True)
-def _seen(counters: Any, base: Any, flags: Any, groups: Any, rows: Any) -> Any:
-    """All rows seen, ascending; clears the flags."""
-    n_groups = n_rows = _U(0)
-    for chunk in range(_U(len(flags)) >> _GROUP):
-        at = chunk << _GROUP
-        mask = lanes_above(flags, at, np.uint8(0))
-        if mask != _U(0):
-            n_groups = append_lanes(mask, at, groups, n_groups)
-            clear_lanes(flags, at)
+def _seen(counters: Any, base: Any, groups: Any, n_groups: Any, rows: Any) -> Any:
+    """All rows seen, ascending."""
+    n_rows = _U(0)
     for i in range(n_groups):
         row = _U(groups[i]) << _GROUP
         mask = lanes_above(counters, row, counters.dtype.type(base))
@@ -92,12 +86,12 @@ def score_block(
         if _U(base) + _U(len(boards)) >= limit:
             counters[:] = 0
             base = np.uint32(0)
-        _count(boards, board_indptr, board_images, counters, base, flags)
+        count_pairs(boards, board_indptr, board_images, counters, base, flags)
         if kind == WEIGHTED:
             _add_weights(boards, board_weights, board_indptr, board_images, sums)
             sums[query] = _U(0)
         counters[query] = 0
-        found = _seen(counters, base, flags, groups, rows)
+        found = _seen(counters, base, groups, flagged_groups(flags, groups), rows)
         n = _U(0)
         highest = np.uint32(1)
         q = float(degrees[query])

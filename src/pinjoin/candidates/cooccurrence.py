@@ -109,22 +109,7 @@ def cooccurrence(
     (array([0, 2], dtype=uint32), array([2, 2], dtype=uint32))
     """
     config = CooccurrenceConfig(score, min_count, max_board_pins, max_pin_boards, seed)
-    counter = Cooccurrence(incidence, config)
-    n = counter.incidence.n_images
-    blocks = counter.blocks(k, threads=threads, progress=progress)
-    room = int(np.minimum(counter.pairs, k).sum())  # address space; only what is used is touched
-    indptr = np.zeros(n + 1, np.int64)
-    indices, counts = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    scores = None if score == "count" else np.empty(room, np.float32)
-    end = 0
-    for first, block in blocks:
-        start, end = end, end + len(block.indices)
-        indptr[first + 1 : first + 1 + len(block)] = start + block.indptr[1:]
-        indices[start:end] = block.indices
-        counts[start:end] = block.counts
-        if scores is not None:
-            scores[start:end] = block.scores
-    return Candidates(indptr, indices[:end], counts[:end], None if scores is None else scores[:end])
+    return Cooccurrence(incidence, config).all(k, threads=threads, progress=progress)
 
 
 class Cooccurrence:
@@ -153,6 +138,32 @@ class Cooccurrence:
         out = _Block.empty(1, k, scored=self._scorer is not None)
         self._run(out, query, query + 1, k)
         return out.candidates()
+
+    def all(
+        self,
+        k: int = 10_000,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        threads: int | None = None,
+        progress: Progress = silent,
+    ) -> Candidates:
+        """The k best candidates of the queries [first, last): all, if not told."""
+        last = self.incidence.n_images if last is None else last
+        blocks = self.blocks(k, first=first, last=last, threads=threads, progress=progress)
+        # Address space for the most there can be; only what is used is touched.
+        room = int(np.minimum(self._pairs(first, last), k).sum())
+        found = _Block.empty(last - first, room, scored=self._scorer is not None)
+        end = 0
+        for query, block in blocks:
+            start, end = end, end + len(block.indices)
+            at = query - first + 1
+            found.indptr[at : at + len(block)] = start + block.indptr[1:]
+            found.indices[start:end] = block.indices
+            found.counts[start:end] = block.counts
+            if found.scores is not None:
+                found.scores[start:end] = block.scores
+        return found.candidates()
 
     @property
     def pairs(self) -> Int64s:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding
+import numpy as np
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 LANES = 64
-"""Rows that `lanes_above`, `lanes_equal` and `append_lanes` look at together."""
+"""How many neighbours `lanes_above`, `lanes_equal` and `append_lanes` look at together."""
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -56,33 +59,75 @@ lanes_equal = intrinsic(_compare_lanes("=="))
 
 
 @intrinsic
-def append_lanes(typing_context: Any, mask: Any, first: Any, out: Any, at: Any) -> Any:
-    """append_lanes(mask, first, out, at): write first + i for each set bit i of mask to out[at:].
-
-    Ascending, without a branch; returns the new end. out is uint32 and needs 16 spare places.
-    """
+def _pack_lanes(typing_context: Any, mask: Any, first: Any, out: Any, at: Any) -> Any:
+    """Write first + i for the first 16 set bits i of mask to out[at : at + 16]; garbage follows."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         mask, first, out, at = arguments
-        vector = ir.VectorType(_I32, 16)
-        bits = ir.VectorType(ir.IntType(1), 16)
-        undefined = ir.Constant(vector, ir.Undefined)
+        wide = ir.VectorType(_I8, LANES)
+        bits, rows = ir.VectorType(ir.IntType(1), LANES), ir.VectorType(_I32, 16)
+        undefined = ir.Constant(wide, ir.Undefined)
         compress = _declare(
-            builder, "llvm.experimental.vector.compress.v16i32", vector, [vector, bits, vector]
+            builder, "llvm.experimental.vector.compress.v64i8", wide, [wide, bits, wide]
         )
-        count = _declare(builder, "llvm.ctpop.i64", _I64, [_I64])
+        lanes = ir.Constant(wide, list(range(LANES)))
+        packed = builder.call(compress, [lanes, builder.bitcast(mask, bits), undefined])
+        head = ir.Constant(ir.VectorType(_I32, 16), list(range(16)))
+        offsets = builder.zext(builder.shuffle_vector(packed, undefined, head), rows)
         start = _splat(builder, builder.trunc(first, _I32), _I32, 16)
-        for quarter in range(0, LANES, 16):
-            chosen = builder.and_(builder.lshr(mask, _I64(quarter)), _I64(0xFFFF))
-            rows = builder.add(start, ir.Constant(vector, list(range(quarter, quarter + 16))))
-            lanes = builder.bitcast(builder.trunc(chosen, _I16), bits)
-            packed = builder.call(compress, [rows, lanes, undefined])
-            pointer = _element(context, builder, signature.args[2], out, at)
-            builder.store(packed, builder.bitcast(pointer, vector.as_pointer()), align=4)
-            at = builder.add(at, builder.call(count, [chosen]))
-        return at
+        pointer = _element(context, builder, signature.args[2], out, at)
+        target = builder.bitcast(pointer, rows.as_pointer())
+        builder.store(builder.add(start, offsets), target, align=4)
+        return context.get_dummy_value()
 
-    return types.uint64(types.uint64, types.uint64, out, types.uint64), generate
+    return types.void(types.uint64, types.uint64, out, types.uint64), generate
+
+
+@intrinsic
+def count_bits(typing_context: Any, mask: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.call(_declare(builder, "llvm.ctpop.i64", _I64, [_I64]), arguments)
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, mask: Any) -> Any:
+    """The place of the lowest set bit of a uint64; 64 if none is set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call = _declare(builder, "llvm.cttz.i64", _I64, [_I64, ir.IntType(1)])
+        return builder.call(call, [arguments[0], ir.Constant(ir.IntType(1), 0)])
+
+    return types.uint64(types.uint64), generate
+
+
+_COMPRESSES_BYTES = bool(llvmlite.binding.get_host_cpu_features().get("avx512vbmi2"))
+"""Whether packing 64 bytes is one instruction here (Intel since 2019, AMD since 2022)."""
+
+
+@njit(cache=True, nogil=True)
+def append_lanes(mask: Any, first: Any, out: Any, at: Any) -> Any:
+    """Write first + i for each set bit i of mask to out[at:], ascending; return the new end.
+
+    out is uint32 and needs 16 places to spare.
+    """
+    end = at + count_bits(mask)
+    if _COMPRESSES_BYTES:
+        _pack_lanes(mask, first, out, at)
+        while at + np.uint64(16) < end:  # rarely: more than 16 of 64 rows
+            for _ in range(16):
+                mask &= mask - np.uint64(1)
+            at += np.uint64(16)
+            _pack_lanes(mask, first, out, at)
+    else:
+        while at < end:
+            out[at] = first + lowest_bit(mask)
+            mask &= mask - np.uint64(1)
+            at += np.uint64(1)
+    return end
 
 
 @intrinsic
