@@ -131,4 +131,6 @@ if __name__ == "__main__":
         print(json.dumps(figures, indent=2))
     else:
         for name, value in figures.items():
-            print(f"{name:<24}{value:>16,.3f}" if isinstance(value, float) else f"{name:<24}{value}")
+            print(
+                f"{name:<24}{value:>16,.3f}" if isinstance(value, float) else f"{name:<24}{value}"
+            )
