@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import probe
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scipy.sparse
 import synthetic
@@ -346,13 +347,13 @@ def build_part(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         pins, boards = Path(folder) / "pins.parquet", Path(folder) / "boards.parquet"
         order = np.random.default_rng(0).permutation(matrix.nnz)  # saves come in no order
-        board = pa.compute.binary_join_element_wise("board-", text(matrix.row[order]), "")
-        image = pa.compute.binary_join_element_wise(
+        board = pc.binary_join_element_wise("board-", text(matrix.row[order]), "")
+        image = pc.binary_join_element_wise(
             "https://images.example/photos/", text(matrix.col[order]), ".jpg", ""
         )
-        pin_id = pa.compute.binary_join_element_wise("pin-", text(np.arange(matrix.nnz)), "")
+        pin_id = pc.binary_join_element_wise("pin-", text(np.arange(matrix.nnz)), "")
         pq.write_table(pa.table({"pin_id": pin_id, "board_id": board, "image": image}), pins)
-        ids = pa.compute.binary_join_element_wise("board-", text(np.arange(matrix.shape[0])), "")
+        ids = pc.binary_join_element_wise("board-", text(np.arange(matrix.shape[0])), "")
         pq.write_table(pa.table({"board_id": ids, "title": ids}), boards)
         del order, board, image, pin_id, ids, matrix
         gc.collect()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
-
 VERSION = 2  # of what `catalogue` makes; names the cached copies
 
 
