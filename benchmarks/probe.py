@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,10 +100,9 @@ def fsyncs_per_s(folder: str | None = None, count: int = 200) -> float:
 
 def machine() -> dict[str, Any]:
     """What the figures were taken on."""
-    model = ""
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
     return {
         "processor": model or platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
