@@ -204,7 +204,7 @@ def pairs_part(name: str, repeats: int) -> dict[str, Any]:
     chunks = spread(n, n if name == "small" else n // 20, 10_000)
     task = Task(matrix, chunks)
     increments = probe.increment_ns(n)
-    stream = probe.stream_gb_per_s()
+    gb_per_s = probe.stream_gb_per_s()
     for _ in run_ours(Task(matrix, spread(n, 100, 100)), THREADS):
         pass  # compiled now
     ours, theirs = [], []
@@ -227,7 +227,7 @@ def pairs_part(name: str, repeats: int) -> dict[str, Any]:
         seconds(lambda: [stream(counter, *chunk) for chunk in chunks])[0] for _ in range(repeats)
     )
     mine, peer = statistics.median(ours), statistics.median(theirs)
-    floor = task.pairs * (increments + 4 / stream) * 1e-9 / THREADS
+    floor = task.pairs * (increments + 4 / gb_per_s) * 1e-9 / THREADS
     row = {
         "pairs": task.pairs,
         "ours_s": mine,
