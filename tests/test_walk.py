@@ -53,28 +53,6 @@ def test_exact_scores_equal_the_dense_formula(boards, hops, decay, query):
     assert np.lexsort((rows, -scores)).tolist() == list(range(len(rows)))
 
 
-def scores_of(found, n: int = N) -> np.ndarray:
-    scores = np.zeros(n)
-    scores[found.rows] = found.scores
-    return scores
-
-
-@given(BOARDS, st.integers(1, 5), st.sampled_from([1.0, 0.8, 0.3]), st.integers(0, N - 1))
-def test_exact_scores_equal_the_dense_formula(boards, hops, decay, query):
-    expected = dense_scores(boards, N, hops, decay)[query]
-    expected[query] = 0
-    rows, scores = exact_walk(graph(boards), query, hops, decay)
-    assert sorted(rows.tolist()) == np.flatnonzero(expected).tolist()
-    np.testing.assert_allclose(scores, expected[rows], rtol=1e-6)
-    assert rows.tolist() == sorted(
-        rows.tolist(), key=lambda r: (-scores_of_rows(rows, scores)[r], r)
-    )
-
-
-def scores_of_rows(rows: np.ndarray, scores: np.ndarray) -> dict[int, float]:
-    return dict(zip(rows.tolist(), scores.tolist(), strict=True))
-
-
 @given(BOARDS, st.integers(0, 1000))
 @settings(max_examples=30)
 def test_a_bias_shares_mass_by_board_weight(boards, seed):
