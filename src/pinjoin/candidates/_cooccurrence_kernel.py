@@ -3,12 +3,13 @@
 One query at a time: every board of the query is walked and the counter of every image on it goes
 up by one. Three ideas make that cheap, none changes a result:
 
-* Counters are never cleared. Each query starts from a `base` at least as high as anything an
-  earlier query wrote; a counter at or below `base` reads as zero.
 * While counting, the group of 64 rows of every image is flagged. Afterwards only flagged groups
-  are read, in row order, so that ties come out in row order without sorting.
+  are read, in row order, so that ties come out in row order without sorting, and each is zeroed
+  while it is in the first cache.
 * Images seen once (four of five, paper Fig. 5) are told from the rest by one vector comparison
   and never enter the histogram: a counting threshold over the few others replaces a heap.
+* Counters are bytes for queries on at most 255 boards, nearly all: 2 M of them fit the second
+  cache, and 64 are one vector.
 
 Indices are uint64 throughout: numba guards signed ones against negative values.
 """
@@ -22,33 +23,42 @@ from numba import njit
 
 from pinjoin.core._simd_kernel import (
     append_lanes,
-    clear_lanes,
+    keep_above,
     lanes_above,
     lanes_equal,
     prefetch,
 )
 
 _U = np.uint64
+_AHEAD = _U(4)  # boards
+_MOST_ASKED = _U(256)  # images of a board: from there on the hardware has seen the stream
 _GROUP = _U(6)  # 64 rows a flag: 31 KiB of flags for 2 M images stay in the first cache
 
 
 @njit(cache=True, nogil=True)
 def count_pairs(
-    boards: Any, indptr: Any, images: Any, counters: Any, base: Any, flags: Any
+    begin: Any,
+    end: Any,
+    image_boards: Any,
+    board_indptr: Any,
+    board_images: Any,
+    counters: Any,
+    flags: Any,
 ) -> None:
-    """Raise the counter of every image of `boards` and flag its group of rows."""
-    n = _U(len(boards))
-    for i in range(n):
-        if i + _U(2) < n:  # a board is met at random: ask for the one after next
-            ahead = _U(indptr[boards[i + _U(2)]])
-            prefetch(images, ahead)
-            prefetch(images, ahead + _U(16))
-            prefetch(images, ahead + _U(32))
-        first = _U(indptr[boards[i]])
-        last = _U(indptr[boards[i] + 1])
-        for p in range(first, last):
-            row = _U(images[p])
-            counters[row] = max(np.uint32(counters[row]), base) + np.uint32(1)
+    """Raise the counter of every image on image_boards[begin:end] and flag its group of rows."""
+    known = _U(len(image_boards))
+    for i in range(begin, end):
+        if i + _AHEAD < known:  # a board is met at random: ask early, across queries too
+            ahead = _U(image_boards[i + _AHEAD])
+            line = _U(board_indptr[ahead])
+            stop = min(_U(board_indptr[ahead + _U(1)]), line + _MOST_ASKED)
+            while line < stop:
+                prefetch(board_images, line)
+                line += _U(16)
+        board = _U(image_boards[i])
+        for p in range(_U(board_indptr[board]), _U(board_indptr[board + _U(1)])):
+            row = _U(board_images[p])
+            counters[row] += counters.dtype.type(1)
             flags[row >> _GROUP] = 1
 
 
@@ -62,27 +72,33 @@ def flagged_groups(flags: Any, groups: Any) -> Any:
         mask = lanes_above(flags, at, zero)
         if mask != _U(0):
             n_groups = append_lanes(mask, at, groups, n_groups)
-            clear_lanes(flags, at)
+            keep_above(flags, at, np.uint8(255))
     return n_groups
 
 
 @njit(cache=True, nogil=True)
 def _split(
-    counters: Any, base: Any, groups: Any, n_groups: Any, most: Any, singles: Any, repeated: Any
+    counters: Any, groups: Any, n_groups: Any, most: Any, singles: Any, repeated: Any
 ) -> Any:
-    """Rows seen once (at least the first `most` of them), and rows seen more often, ascending."""
+    """Rows seen once (at least the first `most` of them), and rows seen more often, ascending.
+
+    Counters of rows seen once are zeroed.
+    """
     n_singles = n_repeated = i = _U(0)
-    one = counters.dtype.type(base + np.uint32(1))
+    one = counters.dtype.type(1)
     while i < n_groups and n_singles < most:
         row = _U(groups[i]) << _GROUP
         once = lanes_equal(counters, row, one)
         more = lanes_above(counters, row, one)
+        keep_above(counters, row, one)
         n_singles = append_lanes(once, row, singles, n_singles)
         n_repeated = append_lanes(more, row, repeated, n_repeated)
         i += _U(1)
     while i < n_groups:  # no more singles can get in
         row = _U(groups[i]) << _GROUP
-        n_repeated = append_lanes(lanes_above(counters, row, one), row, repeated, n_repeated)
+        more = lanes_above(counters, row, one)
+        keep_above(counters, row, one)
+        n_repeated = append_lanes(more, row, repeated, n_repeated)
         i += _U(1)
     return n_singles, n_repeated
 
@@ -91,7 +107,6 @@ def _split(
 def _place(
     k: Any,
     counters: Any,
-    base: Any,
     singles: Any,
     n_singles: Any,
     repeated: Any,
@@ -101,13 +116,13 @@ def _place(
     out_counts: Any,
     at: Any,
 ) -> Any:
-    """Write the k highest counts, ties by row, to out[at:]; return the new end and the maximum.
+    """Write the k highest counts, ties by row, to out[at:]; return the new end.
 
-    `histogram` is all zero on entry and exit.
+    `histogram` is all zero on entry and exit; counters of `repeated` are zeroed.
     """
     highest = np.uint32(1)
     for i in range(n_repeated):
-        count = np.uint32(counters[repeated[i]]) - base
+        count = np.uint32(counters[repeated[i]])
         histogram[count] += _U(1)
         highest = max(highest, count)
     # From the top: histogram[c] becomes the place of the first row counted c.
@@ -124,7 +139,8 @@ def _place(
         histogram[threshold] = taken
     for i in range(n_repeated):
         row = repeated[i]
-        count = np.uint32(counters[row]) - base
+        count = np.uint32(counters[row])
+        counters[row] = 0
         if count <= threshold:
             if count < threshold or ties == _U(0):
                 continue
@@ -144,7 +160,36 @@ def _place(
         end = start + n
     for count in range(_U(highest) + _U(1)):
         histogram[count] = _U(0)
-    return end, highest
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _top(
+    query: Any,
+    k: Any,
+    min_count: Any,
+    begin: Any,
+    end: Any,
+    image_boards: Any,
+    board_indptr: Any,
+    board_images: Any,
+    counters: Any,
+    others: Any,
+    out_rows: Any,
+    out_counts: Any,
+    at: Any,
+) -> Any:
+    flags, groups, singles, repeated, histogram = others
+    count_pairs(begin, end, image_boards, board_indptr, board_images, counters, flags)
+    counters[query] = 0  # a query is no candidate of its own
+    n_groups = flagged_groups(flags, groups)
+    most = k if min_count <= 1 else _U(0)
+    n_singles, n_repeated = _split(counters, groups, n_groups, most, singles, repeated)
+    if min_count > 1:
+        n_singles = _U(0)
+    return _place(
+        k, counters, singles, n_singles, repeated, n_repeated, histogram, out_rows, out_counts, at
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -157,39 +202,36 @@ def count_block(
     image_boards: Any,
     board_indptr: Any,
     board_images: Any,
-    scratch: Any,
-    base: Any,
+    small: Any,
+    wide: Any,
+    others: Any,
     out_indptr: Any,
     out_rows: Any,
     out_counts: Any,
-) -> Any:
-    """Top k of the queries [first, last) by count; returns the base the next call starts from.
+) -> None:
+    """Top k of the queries [first, last) by count.
 
-    out_indptr[0] says where to begin; out_rows and out_counts need room for all results.
+    out_indptr[0] says where to begin; out_rows and out_counts need room for all results. `small`
+    (uint8) and `wide` (uint32; may be empty where no image is on more than 255 boards) are all
+    zero on entry and exit, as are flags and histogram of `others`.
     """
-    counters, flags, groups, singles, repeated, histogram = scratch
-    limit = _U(np.iinfo(counters.dtype).max)
     at = _U(out_indptr[0])
     for query in range(_U(first), _U(last)):
-        boards = image_boards[image_indptr[query] : image_indptr[query + _U(1)]]
-        if _U(base) + _U(len(boards)) >= limit:
-            counters[:] = 0
-            base = np.uint32(0)
-        count_pairs(boards, board_indptr, board_images, counters, base, flags)
-        counters[query] = 0  # a query is no candidate of its own
-        n_groups = flagged_groups(flags, groups)
-        most = _U(k) if min_count <= 1 else _U(0)
-        n_singles, n_repeated = _split(counters, base, groups, n_groups, most, singles, repeated)
+        begin, end = _U(image_indptr[query]), _U(image_indptr[query + _U(1)])
         start = at
-        at, highest = _place(
-            _U(k), counters, base, singles, n_singles, repeated, n_repeated, histogram,
-            out_rows, out_counts, at,
-        )  # fmt: skip
+        if end - begin <= _U(255):
+            at = _top(
+                query, _U(k), min_count, begin, end, image_boards, board_indptr, board_images,
+                small, others, out_rows, out_counts, at,
+            )  # fmt: skip
+        else:
+            at = _top(
+                query, _U(k), min_count, begin, end, image_boards, board_indptr, board_images,
+                wide, others, out_rows, out_counts, at,
+            )  # fmt: skip
         while at > start and np.uint32(out_counts[at - _U(1)]) < np.uint32(min_count):
             at -= _U(1)
         out_indptr[query - _U(first) + _U(1)] = at
-        base = base + highest
-    return base
 
 
 @njit(cache=True, nogil=True)

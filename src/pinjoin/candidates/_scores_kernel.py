@@ -28,13 +28,12 @@ def _add_weights(boards: Any, weights: Any, indptr: Any, images: Any, sums: Any)
 
 
 @njit(cache=True, nogil=True)
-def _seen(counters: Any, base: Any, groups: Any, n_groups: Any, rows: Any) -> Any:
+def _seen(counters: Any, groups: Any, n_groups: Any, rows: Any) -> Any:
     """All rows seen, ascending."""
     n_rows = _U(0)
     for i in range(n_groups):
         row = _U(groups[i]) << _GROUP
-        mask = lanes_above(counters, row, counters.dtype.type(base))
-        n_rows = append_lanes(mask, row, rows, n_rows)
+        n_rows = append_lanes(lanes_above(counters, row, np.uint32(0)), row, rows, n_rows)
     return n_rows
 
 
@@ -70,35 +69,30 @@ def score_block(
     board_weights: Any,
     image_factors: Any,
     scratch: Any,
-    base: Any,
     out_indptr: Any,
     out_rows: Any,
     out_counts: Any,
     out_scores: Any,
-) -> Any:
-    """Top k of the queries [first, last) by a score; returns the base the next call starts from."""
-    counters, flags, groups, rows, sums, scores, keys, order, spare, bins = scratch
-    limit = _U(np.iinfo(counters.dtype).max)
+) -> None:
+    """Top k of the queries [first, last) by a score. Counters, flags and sums of `scratch` are all
+    zero on entry and exit."""
+    counters, flags, groups, rows, counts, sums, scores, keys, order, spare, bins = scratch
     n_boards = float(len(board_indptr) - 1)
     at = _U(out_indptr[0])
     for query in range(_U(first), _U(last)):
-        boards = image_boards[image_indptr[query] : image_indptr[query + _U(1)]]
-        if _U(base) + _U(len(boards)) >= limit:
-            counters[:] = 0
-            base = np.uint32(0)
-        count_pairs(boards, board_indptr, board_images, counters, base, flags)
+        begin, end = _U(image_indptr[query]), _U(image_indptr[query + _U(1)])
+        count_pairs(begin, end, image_boards, board_indptr, board_images, counters, flags)
         if kind == WEIGHTED:
-            _add_weights(boards, board_weights, board_indptr, board_images, sums)
+            _add_weights(image_boards[begin:end], board_weights, board_indptr, board_images, sums)
             sums[query] = _U(0)
         counters[query] = 0
-        found = _seen(counters, base, groups, flagged_groups(flags, groups), rows)
+        found = _seen(counters, groups, flagged_groups(flags, groups), rows)
         n = _U(0)
-        highest = np.uint32(1)
         q = float(degrees[query])
         for i in range(found):
             row = _U(rows[i])
-            count = np.uint32(counters[row]) - base
-            highest = max(highest, count)
+            count = counters[row]
+            counters[row] = 0
             both, c = float(count), float(degrees[row])
             score = 0.0
             if kind == COSINE:
@@ -114,6 +108,7 @@ def score_block(
                 sums[row] = _U(0)
             if count >= np.uint32(min_count):
                 rows[n] = np.uint32(row)
+                counts[n] = count
                 scores[n] = np.float32(score)
                 n += _U(1)
         descending_keys(scores, n, keys)
@@ -121,11 +116,8 @@ def score_block(
         if n > _U(0):
             kept = top_k_order(k, n, keys, order, spare, bins)
         for i in range(kept):
-            row = rows[order[i]]
-            out_rows[at] = row
-            out_counts[at] = np.uint32(counters[row]) - base
+            out_rows[at] = rows[order[i]]
+            out_counts[at] = counts[order[i]]
             out_scores[at] = scores[order[i]]
             at += _U(1)
         out_indptr[query - _U(first) + _U(1)] = at
-        base = base + highest
-    return base

@@ -20,7 +20,7 @@ from pinjoin.core.progress import Progress, silent
 from pinjoin.core.types import Float32s, Int64s, UInt32s
 
 SCORES = ("count", "cosine", "jaccard", "lift", "llr", "bm25", "adamic_adar")
-_BLOCK_PAIRS = 1 << 22  # some 10 ms of work: short enough to interrupt and to share out evenly
+_BLOCK_PAIRS = 1 << 20  # some 5 ms of work: short enough to interrupt and to share out evenly
 _BLOCK_RESULTS = 1 << 19  # 4 MB of results stay in cache until they are written
 _SPARE = 16  # the kernels write whole vectors
 
@@ -219,22 +219,22 @@ class Cooccurrence:
         if self._scorer is None:
             from pinjoin.candidates._cooccurrence_kernel import count_block
 
-            base = count_block(
+            count_block(
                 first, last, k, self.config.min_count, *graph,
-                scratch.arrays, np.uint32(scratch.base), out.indptr, out.indices, out.counts,
+                scratch.small, scratch.wide, scratch.others,
+                out.indptr, out.indices, out.counts,
             )  # fmt: skip
         else:
             from pinjoin.candidates._scores_kernel import score_block
 
             scorer = self._scorer
-            base = score_block(
+            score_block(
                 first, last, k, self.config.min_count, scorer.kind, *graph,
                 scorer.degrees, scorer.board_weights, scorer.image_factors,
-                scratch.arrays, np.uint32(scratch.base),
+                (scratch.wide, *scratch.others),
                 out.indptr, out.indices, out.counts, out.scores,
             )  # fmt: skip
-        scratch.base = int(base)
-        self._idle.append(scratch)  # an interrupted one is dropped: its counters are unknown
+        self._idle.append(scratch)  # an interrupted one is dropped: it is not all zero
 
 
 def pair_histogram(
@@ -282,26 +282,25 @@ class _Counts:
 
 
 class _Scratch:
-    """One thread's counters; `base` is where the next query's counting starts."""
+    """One thread's counters and lists. Counters, flags, sums and histogram rest at zero."""
 
     def __init__(self, incidence: Incidence, scored: bool) -> None:
         n = incidence.n_images
         most = int(incidence.degrees.max(initial=0))
         flags = (n // 64 + 64) // 64 * 64
-        wide = np.uint32 if most >= 0xFFFE else np.uint16
-        counters = np.zeros(flags * 64, wide)
-        shared = (counters, np.zeros(flags, np.uint8), np.empty(flags + _SPARE, np.uint32))
-        self.base = 0
+        self.small = np.zeros(0 if scored else flags * 64, np.uint8)
+        self.wide = np.zeros(flags * 64 if scored or most > 255 else 0, np.uint32)
+        rows, others = np.empty((2, n + _SPARE), np.uint32)
+        shared = (np.zeros(flags, np.uint8), np.empty(flags + _SPARE, np.uint32), rows, others)
         if scored:
-            rows, keys, order, spare = (np.empty(n + _SPARE, np.uint32) for _ in range(4))
+            keys, order, spare = np.empty((3, n + _SPARE), np.uint32)
             sums, scores = np.zeros(n, np.uint64), np.empty(n, np.float32)
             bins = np.empty(2048, np.uint64)
-            self.arrays: tuple[npt.NDArray[Any], ...] = (
-                *shared, rows, sums, scores, keys, order, spare, bins,
+            self.others: tuple[npt.NDArray[Any], ...] = (
+                *shared, sums, scores, keys, order, spare, bins,
             )  # fmt: skip
         else:
-            singles, repeated = np.empty((2, n + _SPARE), np.uint32)
-            self.arrays = (*shared, singles, repeated, np.zeros(most + 2, np.uint64))
+            self.others = (*shared, np.zeros(most + 2, np.uint64))
 
 
 @dataclass

@@ -59,6 +59,27 @@ lanes_equal = intrinsic(_compare_lanes("=="))
 
 
 @intrinsic
+def keep_above(typing_context: Any, array: Any, first: Any, value: Any) -> Any:
+    """keep_above(array, first, value): of array[first : first + 64], zero what is ≤ value."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        width = signature.args[0].dtype.bitwidth
+        element = ir.IntType(width)
+        vector = ir.VectorType(element, LANES)
+        pointer = builder.bitcast(
+            _element(context, builder, signature.args[0], arguments[0], arguments[1]),
+            vector.as_pointer(),
+        )
+        loaded = builder.load(pointer, align=width // 8)
+        above = builder.icmp_unsigned(">", loaded, _splat(builder, arguments[2], element, LANES))
+        zeros = ir.Constant(vector, [0] * LANES)
+        builder.store(builder.select(above, loaded, zeros), pointer, align=width // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, array.dtype), generate
+
+
+@intrinsic
 def _pack_lanes(typing_context: Any, mask: Any, first: Any, out: Any, at: Any) -> Any:
     """Write first + i for the first 16 set bits i of mask to out[at : at + 16]; garbage follows."""
 
@@ -128,21 +149,6 @@ def append_lanes(mask: Any, first: Any, out: Any, at: Any) -> Any:
             mask &= mask - np.uint64(1)
             at += np.uint64(1)
     return end
-
-
-@intrinsic
-def clear_lanes(typing_context: Any, array: Any, first: Any) -> Any:
-    """clear_lanes(array, first): array[first : first + 64] = 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        element = ir.IntType(signature.args[0].dtype.bitwidth)
-        vector = ir.VectorType(element, LANES)
-        pointer = _element(context, builder, signature.args[0], arguments[0], arguments[1])
-        zeros = ir.Constant(vector, [0] * LANES)
-        builder.store(zeros, builder.bitcast(pointer, vector.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(array, types.uint64), generate
 
 
 @intrinsic
