@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pinjoin.core.errors import InputError, check
 from pinjoin.core.ids import NULL_CODE, StringTable
@@ -176,7 +177,7 @@ def number_events(batches: Iterable[pa.RecordBatch]) -> Events:
     columns: dict[str, list[npt.NDArray[Any]]] = {}
     for batch in batches:
         times = batch.column("time").cast(pa.int64()).fill_null(int(NO_TIME))
-        action = batch.column("action").index_in(codes)
+        action = pc.index_in(batch.column("action"), codes)
         new = {
             "request": requests.encode(batch.column("request_id")),
             "user": users.encode(batch.column("user_id")),
