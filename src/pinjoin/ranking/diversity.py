@@ -62,7 +62,7 @@ def dpp(
         return order[:n].astype(np.int64)
     spread = float(np.ptp(scores)) if len(scores) else 0.0
     relevance = (scores - scores.min(initial=np.inf)) / spread if spread else np.zeros(len(scores))
-    bonus = 2 * relevance * (1 / diversity - 1)
+    bonus = 2 * relevance * (1 - diversity)  # all × diversity, which may be tiny
     length = min(n, len(scores))
     left = np.ones(len(scores))  # how much of each is not spanned yet
     basis = np.zeros((length, len(scores)))
@@ -73,8 +73,8 @@ def dpp(
         if not open_.any():
             chosen += [int(c) for c in order if not taken[c]][: length - i]
             break
-        gain = np.where(open_, np.log(np.maximum(left, 1e-300)) + bonus, -np.inf)
-        best = int(np.argmax(gain))
+        gain = np.where(open_, diversity * np.log(np.maximum(left, 1e-300)) + bonus, -np.inf)
+        best = int(np.argmax(gain)) if i else int(order[0])
         chosen.append(best)
         taken[best] = True
         similar = np.asarray(similar_to(best), np.float64)
