@@ -62,7 +62,7 @@ class TreeModel:
     def _booster(self) -> Any:
         lightgbm = _lightgbm()
         try:
-            return lightgbm.Booster(model_str="\n".join(self.trees), params={"verbose": -1})
+            return lightgbm.Booster(model_str="\n".join(self.trees))
         except lightgbm.basic.LightGBMError as error:
             raise InputError(
                 f"The trees of the model {self.about.name!r} cannot be read: {error}. Train again."
