@@ -152,7 +152,8 @@ def scan(
 def order_nearest(
     rows: Any, distances: Any, n: Any, k: Any, tally: Any, out_rows: Any, out_distances: Any
 ) -> Any:
-    """The k nearest of rows[:n] by distance, ties in their order; returns how many."""
+    """The k nearest of rows[:n] by distance, ties in their order; returns how many. Uses up
+    tally: uint32, bits + 1 zeros."""
     n, _ = keep_nearest(rows, distances, _U(n), _U(k), tally)
     for i in range(n):
         tally[distances[i]] += np.uint32(1)
@@ -166,7 +167,6 @@ def order_nearest(
         tally[distances[i]] += np.uint32(1)
         out_rows[at] = rows[i]
         out_distances[at] = distances[i]
-    tally[:] = np.uint32(0)
     return n
 
 
