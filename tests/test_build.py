@@ -106,16 +106,20 @@ def test_a_boardjoin_holds_distinct_images_most_popular_first(workspace):
 
 
 def test_related_counts_shared_boards_and_names_them(workspace):
-    kettle, sky = workspace.related("img/cup.jpg")
+    kettle, sky, lonely = workspace.related("img/cup.jpg")
     assert (kettle.title, kettle.shared_boards, kettle.score) == ("Kettle", 2, 2.0)
     assert kettle.source == "co-occurrence"
     assert [board["title"] for board in kettle.reasons["boards"]] == [
         "Sunny kitchens",  # two images: smaller than
         "Blue things",  # three
     ]
-    assert (sky.signature, sky.shared_boards) == ("img/sky.jpg", 1)
+    assert (sky.signature, sky.shared_boards, sky.source) == ("img/sky.jpg", 1, "co-occurrence")
+    assert (lonely.signature, lonely.shared_boards, lonely.source) == (
+        "img/lonely.jpg",
+        0,
+        "popular",
+    )
     assert workspace.related("img/cup.jpg", 1) == [kettle]
-    assert workspace.related("p7") == []
     assert workspace.related("p2", explain=False)[0].reasons == {}
 
 
@@ -198,12 +202,12 @@ def test_the_joins_equal_their_definition(tmp_path_factory, rows):
         joined = workspace.pinjoin(row)
         assert [p["pin_id"] for p in joined.pins] == [p[0] for p in pins if p[2] == image]
         assert {b["board_id"] for b in joined.boards} == on[image]
-        found = {one.signature: one.shared_boards for one in workspace.related(image, 50)}
-        assert found == {
-            other: int(counts[row, at])
-            for at, other in enumerate(expected)
-            if other != image and counts[row, at]
+        found = workspace.related(image, 50)
+        assert sorted(one.signature for one in found) == sorted(set(expected) - {image})
+        assert {one.signature: one.shared_boards for one in found} == {
+            other: int(counts[row, at]) for at, other in enumerate(expected) if other != image
         }
+        assert all((one.source == "co-occurrence") == (one.shared_boards > 0) for one in found)
 
 
 def test_pixels_join_files_of_other_names(tmp_path):
@@ -230,6 +234,7 @@ def test_pixels_join_files_of_other_names(tmp_path):
     assert red == workspace.find("p1") == workspace.find("./photos/red.png")
     assert workspace.incidence.degrees[red] == 2
     assert {one.title for one in workspace.related("p1")} == {"Blue", "Broken"}
+    assert summary.pictures == 2
     assert workspace.image_path(red) == photos / "red.png"
 
 

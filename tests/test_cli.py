@@ -83,7 +83,7 @@ def test_related_prints_a_table(folder):
     done = run("related", folder / "ws", "p2", COLUMNS="120")
     assert done.returncode == 0
     assert "Next to Blue cup" in done.stdout
-    for word in ("Kettle", "img/kettle.jpg", "2", "Sunny kitchens · Blue things"):
+    for word in ("Kettle", "img/kettle.jpg", "2", "Sunny kitchens", "co-occurrence", "popular"):
         assert word in done.stdout
 
 
@@ -101,8 +101,27 @@ def test_related_prints_one_json_object(folder):
     assert result["shared_boards"] == 2
 
 
-def test_an_item_without_company_says_so(folder):
-    assert "No other image shares a board with it." in run("related", folder / "ws", "p7").stdout
+def test_an_item_on_no_board_still_gets_company(folder):
+    answer = json.loads(run("related", folder / "ws", "p7", "--json").stdout)
+    assert len(answer["results"]) == 3
+    assert {one["shared_boards"] for one in answer["results"]} == {0}
+
+
+def test_excluded_items_stay_away(folder):
+    done = run("related", folder / "ws", "p2", "--exclude", "p1", "--exclude", "img/sky.jpg")
+    assert "Lonely" in done.stdout
+    assert "Kettle" not in done.stdout
+    assert "Sky" not in done.stdout
+
+
+def test_show_prints_all_that_is_known(folder):
+    done = run("show", folder / "ws", "p2")
+    for word in ("Blue cup", "2 pins", "p3", "2 boards", "Sunny kitchens", "categories", "Home"):
+        assert word in done.stdout
+    known = json.loads(run("show", folder / "ws", "p2", "--json").stdout)
+    assert [pin["pin_id"] for pin in known["pins"]] == ["p2", "p3"]
+    assert known["categories"] == [{"name": "Home", "weight": 1.0}]
+    assert len(known["neighbours"]) == 3
 
 
 def test_an_unknown_id_fails_with_suggestions(folder):

@@ -767,11 +767,13 @@ def test_a_full_disk_ends_the_work_with_a_message(web, cache, monkeypatch):
 
 
 CHILD = """
+import signal
 import sys
 from pathlib import Path
 from pinjoin.data.fetch import FetchConfig, fetch_images
 from pinjoin.data.image_cache import ImageCache
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have had it ignored
 folder, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 config = FetchConfig(rate=1000, allow_private=True, concurrency=4)
 urls = [f"http://127.0.0.1:{port}/{n}" for n in range(count)]

@@ -12,14 +12,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pinjoin.candidates.nearest import INVERTED, TextNeighbours
 from pinjoin.core.errors import check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
+from pinjoin.data.image_cache import ImageCache
 from pinjoin.data.rejects import DUPLICATE_PIN, Rejects
 from pinjoin.data.sources import Source
+from pinjoin.features import category, text, topics
+from pinjoin.features.pictures import save_pictures
+from pinjoin.features.visual import DEFAULT_ENCODER, load_encoder
 from pinjoin.joins.boardjoins import Boards, read_boards
-from pinjoin.joins.pinjoins import Joined, Pins, first_titled, join_pins, pin_schema, read_pins
-from pinjoin.joins.signatures import resolve_image, signature_of_images
+from pinjoin.joins.image_files import local_images
+from pinjoin.joins.pinjoins import (
+    Joined,
+    Pins,
+    Sign,
+    first_titled,
+    join_pins,
+    pin_schema,
+    read_pins,
+)
+from pinjoin.joins.signatures import signature_of_images
 from pinjoin.snapshot.tables import Rows
 from pinjoin.snapshot.writer import SnapshotWriter
 
@@ -33,6 +47,8 @@ class BuildConfig:
     signature: Signature = "reference"  # what makes two pins the same image
     images: str | None = None  # folder of the image files
     base: str | None = None  # folder that relative image references start from
+    fetch: bool = False  # whether http(s) references are fetched
+    encoder: str | None = DEFAULT_ENCODER  # a name or a path; None: pictures are not looked at
 
     def __post_init__(self) -> None:
         allowed = ("reference", "pixels", "perceptual")
@@ -49,6 +65,7 @@ class BuildSummary:
     boards: int
     saves: int  # distinct (board, image) pairs
     on_no_board: int  # images
+    pictures: int  # images whose picture was seen
     rejected_pins: int
     rejected_boards: int
     rejects: dict[str, int]  # by reason
@@ -65,18 +82,23 @@ def build(
     images: Path | str | None = None,
     base: Path | str | None = None,
     signature: Signature = "reference",
+    encoder: str | None = DEFAULT_ENCODER,
+    fetch: bool = False,
     strict: bool = False,
     progress: Progress = silent,
 ) -> BuildSummary:
     """Turn pins and boards into the workspace's next snapshot, and make it the current one.
 
     images: folder of the image files; base: folder that relative references start from (the
-    pins file's). Rejected rows are listed in WORKSPACE/rejects.jsonl, images that cannot be read
-    in WORKSPACE/images.rejects.jsonl; strict raises InputError at the first. Whatever fails, the
-    snapshot that was current stays current.
+    pins file's). encoder: what looks at the pictures (a name or a path; None: nothing does); what
+    it saw is kept in WORKSPACE/cache, so that only new pictures are looked at. fetch: whether
+    http(s) references are fetched, into the same folder. Rejected rows are listed in
+    WORKSPACE/rejects.jsonl, images that cannot be read in WORKSPACE/images.rejects.jsonl; strict
+    raises InputError at the first. Whatever fails, the snapshot that was current stays current.
     """
     workspace = Path(workspace)
-    config = BuildConfig(signature, _absolute(images), _absolute(base))
+    config = BuildConfig(signature, _absolute(images), _absolute(base), fetch, encoder)
+    files = ImageFiles(config, workspace / "cache")
     input_hash = hashlib.sha256(
         "\n".join([pins.fingerprint(), boards.fingerprint(), signature]).encode()
     ).hexdigest()
@@ -91,15 +113,18 @@ def build(
             pin_rows = read_pins(pins, board_rows, rejects, sink.write_batch, progress)
         stored = writer.table("pins")
         pin_index, left_out = _index_pins(stored, pins.name, rejects)
-        joined = join_pins(
-            pin_rows, len(board_rows), left_out, _signer(config, image_rejects, progress)
-        )
+        sign = _signer(files, config, image_rejects, progress)
+        joined = join_pins(pin_rows, len(board_rows), left_out, sign)
         _write(writer, board_rows, pin_rows, joined, stored, pin_index, signature)
+        _describe(writer, workspace, stored, board_rows, joined, progress)
+        unsigned = image_rejects if signature == "reference" else None  # signing listed them
+        pictures = _see(writer, files, config.encoder, unsigned, progress)
         counts = {
             "pins": len(pin_rows) - len(left_out),
             "images": len(joined.signatures),
             "boards": len(board_rows),
             "saves": joined.incidence.n_saves,
+            "pictures": pictures,
         }
         path = writer.commit(counts, progress)
         return BuildSummary(
@@ -141,18 +166,91 @@ def _index_pins(
     return (offsets, rows), left_out
 
 
-def _signer(config: BuildConfig, rejects: Rejects, progress: Progress) -> Any:
+class ImageFiles:
+    """Where the files of image references are, as far as the build was told."""
+
+    def __init__(self, config: BuildConfig, cache: Path) -> None:
+        self.cache = cache
+        self._fetch = config.fetch
+        self._images = Path(config.images) if config.images else None
+        self._base = Path(config.base) if config.base else self._images
+
+    def find(
+        self, references: pa.ChunkedArray, rejects: Rejects | None, progress: Progress
+    ) -> list[Path | None] | None:
+        """The file of each reference; None if none can have one."""
+        web = pc.match_substring_regex(references, "(?i)^https?://")
+        if not self._fetch and (self._base is None or pc.all(web).as_py()):
+            return None
+        base = self._base or Path(os.devnull)
+        names = references.to_pylist()
+        if not self._fetch:
+            return local_images(names, self._images, base)
+        with ImageCache(self.cache / "images") as kept:
+            return local_images(names, self._images, base, kept, rejects=rejects, progress=progress)
+
+
+def _signer(
+    files: ImageFiles, config: BuildConfig, rejects: Rejects, progress: Progress
+) -> Sign | None:
     kind = config.signature
     if kind == "reference":
         return None
-    images = Path(config.images) if config.images else None
-    base = Path(config.base) if config.base else images or Path()
 
     def sign(references: pa.ChunkedArray) -> list[str | None]:
-        paths = [resolve_image(reference.as_py(), images, base) for reference in references]
+        paths = files.find(references, rejects, progress) or [None] * len(references)
         return signature_of_images(paths, kind, rejects=rejects, progress=progress)
 
     return sign
+
+
+def _describe(
+    writer: SnapshotWriter,
+    workspace: Path,
+    pins: pa.Table,
+    boards: Boards,
+    joined: Joined,
+    progress: Progress,
+) -> None:
+    """What people say of the images: words, categories, topics."""
+    annotations = text.build(
+        pins,
+        boards.table,
+        joined.image_pins_indptr,
+        joined.image_pins,
+        joined.incidence,
+        folder=workspace,
+        progress=progress,
+    )
+    annotations.save(writer)
+    inverted = TextNeighbours(annotations.ids, annotations.weights, len(annotations.terms))
+    for name in INVERTED:
+        writer.save_array(f"text.inverted.{name}", getattr(inverted, name))
+    topics.build(annotations, progress=progress).save(writer)
+    category.build(boards.table["category"], joined.incidence).save(writer)
+
+
+def _see(
+    writer: SnapshotWriter,
+    files: ImageFiles,
+    encoder: str | None,
+    rejects: Rejects | None,
+    progress: Progress,
+) -> int:
+    """What is in the pictures; how many could be looked at."""
+    if encoder is None:
+        return 0
+    paths = files.find(writer.table("images")["image"], rejects, progress)
+    if not paths or not any(paths):
+        return 0
+    return save_pictures(
+        writer,
+        load_encoder(encoder),
+        paths,
+        cache=files.cache / "visual",
+        rejects=rejects,
+        progress=progress,
+    )
 
 
 def _write(

@@ -158,8 +158,7 @@ def _place(
             out_rows[start + i] = singles[i]
             out_counts[start + i] = 1
         end = start + n
-    for count in range(_U(highest) + _U(1)):
-        histogram[count] = _U(0)
+    histogram[: _U(highest) + _U(1)] = _U(0)
     return end
 
 

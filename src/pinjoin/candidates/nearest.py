@@ -22,6 +22,9 @@ UInt8s = npt.NDArray[np.uint8]
 UInt16s = npt.NDArray[np.uint16]
 Bools = npt.NDArray[np.bool_]
 
+INVERTED = ("indptr", "images", "weights")
+"""The arrays of `TextNeighbours` to keep, in the order `from_arrays` takes them."""
+
 _BLOCK_BYTES = 4 << 20  # a thread's share of a scan is worth starting it from here on
 _SPARE = 16  # the kernels write whole vectors
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "encoders": "List the image encoders, describe one, add one's own.",
     "export": "Stream what a workspace holds to files others read.",
     "related": "Show what belongs next to an item.",
+    "show": "Show everything known of an item.",
     "snapshots": "See, check, go back to and remove snapshots.",
     "stats": "Describe a catalogue, as numbers or as a report.",
 }

@@ -52,6 +52,14 @@ _EPILOG = """\b
     help="What makes two pins the same image: the reference, the decoded pixels, or a "
     "perceptual hash.",
 )
+@click.option(
+    "--encoder",
+    metavar="NAME_OR_FILE",
+    help="What looks at the pictures; see `pinjoin encoders list`. none: nothing does.",
+)
+@click.option(
+    "--fetch", is_flag=True, help="Fetch http(s) images, gently; they are kept in the workspace."
+)
 @click.option("--encoding", help="Of text tables that are not UTF-8, as in latin-1.")
 @click.option("--strict", is_flag=True, help="Fail at the first bad row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -63,6 +71,8 @@ def build(
     mapping: tuple[str, ...],
     preset: str | None,
     signature: str,
+    encoder: str | None,
+    fetch: bool,
     encoding: str | None,
     strict: bool,
     as_json: bool,
@@ -78,6 +88,7 @@ def build(
     from pinjoin.builder import build as run
     from pinjoin.cli.kernels import announce_compilation
     from pinjoin.core.progress import reporter
+    from pinjoin.features.visual import DEFAULT_ENCODER
 
     catalogue = _open(preset, pins, boards, mapping, encoding)
     with announce_compilation():
@@ -88,6 +99,8 @@ def build(
             images=images,
             base=_base(pins),
             signature=signature,  # type: ignore[arg-type]
+            encoder=None if encoder == "none" else encoder or DEFAULT_ENCODER,
+            fetch=fetch,
             strict=strict,
             progress=reporter(),
         )
@@ -103,6 +116,8 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
         f"{summary.pins:,} pins fell into {summary.images:,} PinJoins on {summary.boards:,} "
         f"boards ({summary.saves:,} distinct saves).",
     ]
+    if summary.pictures:
+        lines.append(f"{summary.pictures:,} pictures were looked at.")
     if summary.on_no_board:
         lines.append(f"{summary.on_no_board:,} images are on no board.")
     if summary.rejects:

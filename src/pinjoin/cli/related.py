@@ -14,12 +14,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("workspace", type=click.Path(path_type=Path))
-@click.argument("id", metavar="ID")
+@click.argument("id", metavar="ID_OR_FILE")
 @click.option("-n", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--exclude", multiple=True, metavar="ID", help="Not this one; may be repeated.")
+@click.option("--explain", is_flag=True, help="Say of each why: pictures and words, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--snapshot", metavar="NAME", help="Another snapshot than the current one.")
-def related(workspace: Path, id: str, n: int, as_json: bool, snapshot: str | None) -> None:
-    """Show the N items of WORKSPACE that belong next to ID: a pin id, a signature or an image."""
+def related(
+    workspace: Path,
+    id: str,
+    n: int,
+    exclude: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
+    snapshot: str | None,
+) -> None:
+    """Show the N items of WORKSPACE that belong next to one: a pin id, a signature, an image of
+    the catalogue, or a picture file from anywhere."""
     import json
 
     from pinjoin.cli.kernels import announce_compilation
@@ -27,12 +38,12 @@ def related(workspace: Path, id: str, n: int, as_json: bool, snapshot: str | Non
 
     with announce_compilation():
         opened = open_workspace(workspace, snapshot)
-        found = opened.related(id, n)
-        [query] = opened.describe([opened.find(id)])
+        found = opened.related(id, n, exclude=exclude)
+        query = opened.query(id)
     if as_json:
         click.echo(json.dumps(as_object(opened, query, found), ensure_ascii=False, indent=2))
     else:
-        print_related(query, found)
+        print_related(query, found, explain)
 
 
 def as_object(opened: Workspace, query: dict[str, Any], found: list[Related]) -> dict[str, Any]:
@@ -47,8 +58,8 @@ def as_object(opened: Workspace, query: dict[str, Any], found: list[Related]) ->
     }
 
 
-def print_related(query: dict[str, Any], found: list[Related]) -> None:
-    """A table for people: what, on how many shared boards, and which."""
+def print_related(query: dict[str, Any], found: list[Related], explain: bool = False) -> None:
+    """A table for people: what, where it comes from, on how many shared boards, and why."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -57,25 +68,39 @@ def print_related(query: dict[str, Any], found: list[Related]) -> None:
     name = query["title"] or query["image"]
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(f"Next to {name}  ({query['pin_id']})"),
+        title=Text(f"Next to {name}  ({query['pin_id'] or 'from outside'})"),
         title_justify="left",
         title_style="bold",
     )
     table.add_column("#", justify="right", style="dim")
     table.add_column("title", ratio=3)
     table.add_column("image", style="dim", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("from", style="dim", ratio=2)
     table.add_column("boards", justify="right")
-    table.add_column("on", ratio=4, style="dim")
+    table.add_column("why", ratio=4, style="dim")
     for place, one in enumerate(found, 1):
-        titles = dict.fromkeys(b["title"] or b["board_id"] for b in one.reasons["boards"])
         table.add_row(
             str(place),
             Text(one.title or "–"),
             Text(one.image),
+            one.source,
             f"{one.shared_boards:,}",
-            Text(" · ".join(titles)),
+            Text(_why(one, explain)),
         )
     console = Console()
     console.print(table)
     if not found:
-        console.print(Text("No other image shares a board with it."))
+        console.print(Text("The catalogue has no other image."))
+
+
+def _why(one: Related, explain: bool) -> str:
+    reasons = one.reasons
+    boards = dict.fromkeys(b["title"] or b["board_id"] for b in reasons.get("boards", ()))
+    parts = list(boards)
+    if explain or not parts:
+        if alike := reasons.get("visual_similarity"):
+            like = reasons.get("both_look_like")
+            parts.append(f"pictures {alike:.0%} alike" + (f" ({like})" if like else ""))
+        if words := reasons.get("words"):
+            parts.append("words: " + ", ".join(words))
+    return " · ".join(parts)
