@@ -140,8 +140,8 @@ def split_words(
     """Words of the texts data[starts[i]:starts[i + 1]], in normal form NFKC; returns how many.
 
     Writes their bytes one after the other to out (2 bytes for each of data are enough), where
-    each ends to ends[1:] (half as many places as bytes, and one, are enough), what it may do and
-    whether it is broken off to kinds, and how many each text has to counts.
+    each ends to ends[1:], what it may do and whether it is broken off to kinds (half as many
+    places as there are bytes and texts together are enough), how many each text has to counts.
     """
     ascii_letters = _ASCII_LETTERS
     n, o = 0, 0

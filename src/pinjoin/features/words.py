@@ -84,8 +84,9 @@ def split_texts(texts: pa.Array) -> Split:
     if not len(texts) or not size:
         return Split(pa.array([], pa.string()), np.empty(0, np.uint8), np.zeros(len(texts), int))
     out = np.empty(2 * size + 8, np.uint8)
-    ends = np.zeros(size // 2 + 2, np.int32)
-    kinds = np.empty(size // 2 + 2, np.uint8)
+    most = (size + len(texts)) // 2 + 1  # a byte each, and one between those of a text
+    ends = np.zeros(most + 1, np.int32)
+    kinds = np.empty(most, np.uint8)
     counts = np.empty(len(texts), np.int64)
     n = kernel.split_words(data, starts, classes(), folds(), out, ends, kinds, counts)
     buffers = [None, pa.py_buffer(ends[: n + 1]), pa.py_buffer(out)]
