@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pinjoin.candidates.approximate import EXACT_BYTES, ApproximateHamming, hamming_index
@@ -25,6 +25,12 @@ def pictures(n: int, bits: int = 256, seed: int = 0) -> np.ndarray:
 
 CODES = pictures(20_000)
 ADDED = pictures(100, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def graphs_are_walked(monkeypatch):
+    """Though a scan of so few codes would be faster."""
+    monkeypatch.setattr("pinjoin.candidates.approximate._SCANNED_PER_VIEWED", 5)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +88,15 @@ def test_only_allowed_rows_come_and_as_many_as_there_are(index, share):
     assert len(rows) == min(50, int(allowed.sum()))
 
 
+def test_all_nearest_forbidden_is_no_reason_for_few(index):
+    codes = all_codes(index)
+    order = np.argsort(np.bitwise_count(codes ^ CODES[5]).sum(1), kind="stable")
+    allowed = np.ones(len(codes), bool)
+    allowed[order[:8_000]] = False
+    rows, _ = index.search(CODES[5], 50, allowed=allowed)
+    assert rows.tolist() == order[8_000:8_050].tolist()
+
+
 def test_excluded_rows_do_not_come(index):
     first, _ = index.search(CODES[5], 10)
     assert 5 in first
@@ -104,8 +119,17 @@ def test_wrong_questions_are_refused(index):
         index.search(CODES[0], 1, allowed=np.ones(3, bool))
 
 
+def test_for_much_of_the_catalogue_a_scan_is_faster(built, monkeypatch):
+    walked = []
+    monkeypatch.setattr(built, "_walk", lambda code, k: walked.append(k) or np.arange(0, 0))
+    built.search(CODES[0], 5_000)
+    assert walked == []
+    built.search(CODES[0], 100)
+    assert walked == [100]
+
+
 @given(st.integers(1, 40), st.integers(1, 50))
-@settings(max_examples=20)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_small_indexes_are_exact(n, k):
     codes = pictures(n, 64, seed=n)
     found = ApproximateHamming.build(codes, threads=1).search(codes[0], k)

@@ -34,8 +34,8 @@ EXACT_BYTES = 64 << 20
 """Up to so many bytes of codes a scan takes some 5 ms on one core: exact is fast enough."""
 
 _CONNECTIVITY, _EXPANSION_ADD = 16, 128
-_EXPANSION = 2.0  # how many times k are looked at, at least
-_LEAST_EXPANSION = 200
+_LEAST_EXPANSION = 400
+_SCANNED_PER_VIEWED = 300  # codes a scan reads while the graph is walked for one in view
 _BLOCK = 50_000
 _RARE = 0.1  # below this share of allowed rows, to scan them is cheaper
 
@@ -132,8 +132,7 @@ class ApproximateHamming:
         mask = None if allowed is None else allowed[:n]
         share = 1.0 if mask is None else float(mask.mean()) if n else 0.0
         wanted = k if share == 1.0 else int(1.5 * k / max(share, _RARE)) + 10
-        # A graph that is asked for much of itself is slower than a scan of it.
-        if share < _RARE or 20 * wanted >= n:
+        if share < _RARE or _expansion(wanted) * _SCANNED_PER_VIEWED >= n:
             return self.exact.search(code, k, allowed=mask)
         rows = self._walk(code, wanted)
         if mask is not None:
@@ -145,11 +144,16 @@ class ApproximateHamming:
         return rows[order], distances[order]
 
     def _walk(self, code: UInt8s, k: int) -> UInt32s:
-        expansion = max(_LEAST_EXPANSION, int(_EXPANSION * k))
         with self._lock:
-            self._graph.expansion_search = expansion
+            self._graph.expansion_search = _expansion(k)
             found = self._graph.search(np.ascontiguousarray(code), k, threads=1)
         return np.asarray(found.keys).astype(np.uint32)
+
+
+def _expansion(k: int) -> int:
+    """How many codes to keep in view for the nearest k. At 1 M codes of 1,024 bits recall@100 is
+    .945 in view of 300, .962 of 400, .974 of 500."""
+    return max(_LEAST_EXPANSION, 4 * k)
 
 
 def hamming_index(codes: UInt8s, path: Path | str | None = None) -> HammingIndex:
