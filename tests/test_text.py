@@ -271,6 +271,11 @@ def test_words_spooled_to_a_file_and_a_sketch_too_small_change_nothing(monkeypat
         [("of all", list(range(40)))],
     )
     expected = build(catalogue)
+    folders = []
+    make = documents.tempfile.TemporaryFile
+    monkeypatch.setattr(
+        documents.tempfile, "TemporaryFile", lambda dir: folders.append(dir) or make(dir=dir)
+    )
     monkeypatch.setattr(documents, "_IN_MEMORY", 0)
     monkeypatch.setattr(documents, "_PIECE", 7)
     monkeypatch.setattr(documents, "_MOST_BYTES", 100)
@@ -279,6 +284,7 @@ def test_words_spooled_to_a_file_and_a_sketch_too_small_change_nothing(monkeypat
     found = build(catalogue, folder=tmp_path)
     assert found.terms.equals(expected.terms)
     assert found.ids.tobytes() == expected.ids.tobytes()
+    assert folders == [tmp_path]
     assert list(tmp_path.iterdir()) == []
 
 

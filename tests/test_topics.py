@@ -57,6 +57,14 @@ def test_similarities_are_those_of_the_singular_vectors(annotations, found):
     np.testing.assert_allclose(found.loadings.T @ found.loadings, np.eye(3), atol=1e-5)
 
 
+def test_loadings_are_turned_until_each_term_is_of_one_topic():
+    apart = np.kron(np.eye(3), np.full((4, 1), 0.5))  # 12 terms, 4 of each topic
+    mixed = apart @ np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    assert (np.abs(mixed) > 0.05).sum() > 12
+    turned = topics._turned(mixed.astype(np.float32))
+    np.testing.assert_allclose(np.sort(turned, axis=1), np.sort(apart, axis=1), atol=1e-3)
+
+
 def test_vectors_are_of_length_one_or_zero(found):
     lengths = np.linalg.norm(found.vectors.astype(float), axis=1)
     np.testing.assert_allclose(lengths[:-1], 1, atol=2e-3)
@@ -91,6 +99,8 @@ def test_rarer_terms_have_no_loadings(annotations):
     few = topics.build(annotations, TopicConfig(topics=3, max_terms=4))
     assert few.loadings.shape == (4, 3)
     assert set().union(*few.terms) <= set(annotations.terms.to_pylist()[:4])
+    rare = np.array([4, NO_TERM], np.uint32)
+    assert few.fold_in(rare, np.ones(2, np.float32)).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
