@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pinjoin.candidates.blend import Blended, blend
+from pinjoin.candidates.content import Content, ContentNeighbours
 from pinjoin.candidates.cooccurrence import Cooccurrence
 from pinjoin.candidates.copies import HammingCopies
 from pinjoin.candidates.nearest import INVERTED, ExactHamming, TextNeighbours
@@ -30,14 +31,8 @@ _COPY_SHARE = 0.06
 """Pictures that differ in at most this share of their bits are shown once. A photo saved again at
 quality 50 differs in some 6 %; of 2,345 film posters hardly two differ in less than 24 %."""
 
-SOURCES = (
-    "co-occurrence",
-    "random walk",
-    "visual neighbours",
-    "text neighbours",
-    "popular in category",
-    "popular",
-)
+CONTENT = ("visual neighbours", "text neighbours")
+SOURCES = ("co-occurrence", "random walk", " and ".join(CONTENT), "popular in category", "popular")
 """Where candidates come from, in the order they are asked."""
 
 
@@ -45,6 +40,7 @@ SOURCES = (
 class _Source:
     name: str
     best: Any  # k → (rows, scores)
+    names: dict[int, str] = field(default_factory=dict)  # of single rows, where they differ
 
     def find(self, k: int) -> tuple[UInt32s, Float32s]:
         rows, scores = self.best(k)
@@ -63,7 +59,7 @@ class Workspace(Lookup):
         """The n images that belong next to a pin, a signature, an image or a picture file.
 
         n come back whenever the catalogue has n others: images that share boards with it, most
-        first; then what random walks reach; what looks alike; what people say the same of; what
+        first; then what random walks reach; what looks alike or has the same said of it; what
         is popular in its category, and anywhere. Near-duplicates of it or of each other stand
         back. exclude: ids that must not come back. explain: whether to fill `reasons`.
         Raises UnknownIdError, InputError for a picture file that cannot be read.
@@ -76,11 +72,11 @@ class Workspace(Lookup):
             if not Path(id).is_file():
                 raise
             return self._related_to_picture(Path(id), n, eligible)
-        asked = np.array([query], np.uint32)
-        found = blend(self._sources(query), asked, n, eligible=eligible, copies=self._copies)
+        asked, sources = np.array([query], np.uint32), self._sources(query)
+        found = blend(sources, asked, n, eligible=eligible, copies=self._copies)
         shared = self.shared_boards(query, found.rows)
         reasons = self._reasons(query, found.rows) if explain else [{} for _ in found.rows]
-        return self._results(found, SOURCES, shared, reasons)
+        return self._results(found, sources, shared, reasons)
 
     def query(self, id: str) -> dict[str, Any]:
         """What is being looked at: described as a result is; a picture file by its path."""
@@ -109,15 +105,10 @@ class Workspace(Lookup):
             found = self._walk.top(query, k)
             return found.rows, found.scores
 
-        def visual(k: int) -> tuple[UInt32s, Float32s]:
-            if self.pictures is None or not self.pictures.present[query]:
-                return _NOTHING
-            return self._alike(self.pictures.bits[query], k)
-
-        def text(k: int) -> tuple[UInt32s, Float32s]:
-            said = self.annotations.ids[query] != NO_TERM
-            ids, weights = self.annotations.ids[query][said], self.annotations.weights[query][said]
-            return self._text.search(ids, weights, k)
+        def content(k: int) -> tuple[UInt32s, Float32s]:
+            rows, scores, looks = self._content.search(self._content_of(query), k)
+            names.update(zip(rows.tolist(), np.where(looks, *CONTENT).tolist(), strict=True))
+            return rows, scores
 
         def category(k: int) -> tuple[UInt32s, Float32s]:
             own = self.categories.ids[query]
@@ -128,8 +119,12 @@ class Workspace(Lookup):
             rows = most_popular(self.n_images, k)
             return rows, self._popularity(rows)
 
-        chain = (cooccurrence, walk, visual, text, category, popular)
-        return [_Source(name, best) for name, best in zip(SOURCES, chain, strict=True)]
+        names: dict[int, str] = {}  # content neighbours say which sort they are
+        chain = (cooccurrence, walk, content, category, popular)
+        return [
+            _Source(name, best, names if best is content else {})
+            for name, best in zip(SOURCES, chain, strict=True)
+        ]
 
     def _related_to_picture(self, path: Path, n: int, eligible: Any) -> list[Related]:
         """What looks like a picture from outside the catalogue."""
@@ -144,24 +139,35 @@ class Workspace(Lookup):
         code = np.zeros(self.pictures.bits.shape[1], np.uint8)
         seen = encoder.visual(encoder.tensor(path)[None]).bits[0]
         code[: len(seen)] = seen
-        source = _Source(SOURCES[2], lambda k: self._alike(code, k))
+        nothing = self.annotations.ids[0][:0], self.annotations.weights[0][:0]
+        content = Content(code, *nothing, np.zeros(0, np.float32))
+        source = _Source(CONTENT[0], lambda k: self._content.search(content, k)[:2])
         nobody = np.empty(0, np.uint32)
         found = blend([source], nobody, n, eligible=eligible, copies=self._copies)
-        reasons = [{"visual_similarity": round(float(score), 4)} for score in found.scores]
-        return self._results(found, [source.name], [0] * len(found), reasons)
+        similarity = 1 - np.arccos(np.clip(found.scores, -1, 1)) / np.pi  # as of two images
+        reasons = [{"visual_similarity": round(float(one), 4)} for one in similarity]
+        return self._results(found, [source], [0] * len(found), reasons)
 
     def _results(
         self,
         found: Blended,
-        names: Sequence[str],
+        asked: Sequence[_Source],
         shared: Sequence[int],
         reasons: Sequence[dict[str, Any]],
     ) -> list[Related]:
-        scores, sources = found.scores.tolist(), found.sources.tolist()
+        names = [
+            asked[place].names.get(row, asked[place].name)
+            for row, place in zip(found.rows.tolist(), found.sources.tolist(), strict=True)
+        ]
         return [
-            Related(**image, score=score, source=names[source], shared_boards=boards, reasons=why)
-            for image, score, source, boards, why in zip(
-                self.describe(found.rows), scores, sources, shared, reasons, strict=True
+            Related(**image, score=score, source=name, shared_boards=boards, reasons=why)
+            for image, score, name, boards, why in zip(
+                self.describe(found.rows),
+                found.scores.tolist(),
+                names,
+                shared,
+                reasons,
+                strict=True,
             )
         ]
 
@@ -248,13 +254,27 @@ class Workspace(Lookup):
         return RandomWalk(self.incidence, snapshot=self.snapshot.name)
 
     @cached_property
-    def _hamming(self) -> ExactHamming | None:
-        return None if self.pictures is None else ExactHamming(self.pictures.bits)
-
-    @cached_property
-    def _text(self) -> TextNeighbours:
+    def _content(self) -> ContentNeighbours:
+        said, seen = self.annotations, self.pictures
         indptr, images, weights = (self.snapshot.array(f"text.inverted.{n}") for n in INVERTED)
-        return TextNeighbours.from_arrays(indptr, images, weights, self.n_images)
+        return ContentNeighbours(
+            None if seen is None else ExactHamming(seen.bits),
+            None if seen is None else seen.bits,
+            None if seen is None else seen.present,
+            1 if seen is None else seen.n_bits,
+            TextNeighbours.from_arrays(indptr, images, weights, self.n_images),
+            said.ids,
+            said.weights,
+            self.topics.vectors,
+        )
+
+    def _content_of(self, row: int) -> Content:
+        said, seen = self.annotations, self.pictures
+        words = said.ids[row] != NO_TERM
+        code = seen.bits[row] if seen is not None and seen.present[row] else None
+        return Content(
+            code, said.ids[row][words], said.weights[row][words], self.topics.vectors[row]
+        )
 
     @cached_property
     def _copies(self) -> HammingCopies | None:
@@ -262,12 +282,6 @@ class Workspace(Lookup):
             return None
         limit = int(_COPY_SHARE * self.pictures.n_bits)
         return HammingCopies(self.pictures.bits, self.pictures.present, limit)
-
-    def _alike(self, code: Any, k: int) -> tuple[UInt32s, Float32s]:
-        if self.pictures is None or self._hamming is None:
-            return _NOTHING
-        rows, distances = self._hamming.search(code, k, allowed=self.pictures.present)
-        return rows, (1 - distances / self.pictures.n_bits).astype(np.float32)
 
     def _popularity(self, rows: UInt32s) -> Float32s:
         """Boards that hold each row, (rows,) float32."""
@@ -282,9 +296,6 @@ class Workspace(Lookup):
         eligible = np.ones(self.n_images, np.bool_)
         eligible[excluded] = False
         return eligible
-
-
-_NOTHING = (np.empty(0, np.uint32), np.empty(0, np.float32))
 
 
 def _named(pairs: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:

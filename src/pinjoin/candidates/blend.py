@@ -90,13 +90,13 @@ def blend(
 
 def _more_and_more(source: CandidateSource, n: int) -> Iterator[tuple[UInt32s, Float32s]]:
     """What a source has, in growing helpings: most requests need only the first."""
-    k, had = n + 16, 0
+    k = n + 16
     while True:
         rows, scores = source.find(k)
-        yield rows[had:], scores[had:]
+        yield rows, scores
         if len(rows) < k:
             return
-        k, had = k * 8, len(rows)
+        k *= 8
 
 
 def _blended(parts: list[tuple[UInt32s, Float32s, int]]) -> Blended:

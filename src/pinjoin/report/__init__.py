@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pinjoin.core.types import Related
     from pinjoin.recommender import Workspace
 
-N_RELATED, N_PER_LEVEL, N_BOARDS, N_COVER = 12, 5, 8, 4
+N_RELATED, N_PER_LEVEL, N_BOARDS, N_COVER, N_COLD = 12, 5, 8, 4, 2
 
 
 def write_report(
@@ -47,12 +47,12 @@ def write_report(
     """Write a report of the workspace's snapshot to `path`: one file that loads nothing else.
 
     It shows counts and distributions, the share of image pairs by boards shared (the paper's
-    Figure 5), and for `queries` (pin ids, signatures or images; by default `n_queries` random ones
-    drawn with `seed`) candidates with few, some and many shared boards (Figure 4) and the related
-    items with their reasons. Pictures are thumbnails of the catalogue's files; an image without a
-    readable file is shown by its title. `stats` saves counting twice. The same snapshot, queries
-    and seed give the same bytes. Returns the path. Raises UnknownIdError for an unknown query and
-    InputError where the file cannot be written.
+    Figure 5), and for `queries` (pin ids, signatures or images; by default `n_queries` random
+    ones drawn with `seed`, and two that are on no board) candidates with few, some and many
+    shared boards (Figure 4) and the related items with their reasons. Pictures are thumbnails of
+    the catalogue's files; an image without a readable file is shown by its title. `stats` saves
+    counting twice. The same snapshot, queries and seed give the same bytes. Returns the path.
+    Raises UnknownIdError for an unknown query and InputError where the file cannot be written.
     """
     check(n_queries >= 0, "n_queries", "write_report", "zero or more", n_queries)
     rows = [workspace.find(query) for query in queries]  # before any long work
@@ -61,6 +61,8 @@ def write_report(
     rng = np.random.default_rng(seed)
     if not rows:
         rows = choose_queries(workspace.incidence, n_queries, rng)
+        # The last rows are those that nobody saved, if there are any: they find company, too.
+        rows += np.flatnonzero(workspace.incidence.degrees == 0)[-N_COLD:].tolist()
     pictures = Pictures(_finder(workspace))
     examples = []
     with progress("drawing the report", len(rows)) as advance:
@@ -134,13 +136,18 @@ def _span(low: int, high: int) -> str:
 
 
 def why(found: Related) -> str:
-    """The reason for a related item in a few words: the shared boards, else its source.
+    """The reason for a related item in a few words: the shared boards, else what both look like,
+    else the words said of both, else its source.
 
     Boards of the same title are named once: "Denim, Summer and 5 more" tells of seven boards.
     """
     boards = [board["title"] or board["board_id"] for board in found.reasons.get("boards", ())]
     if not boards:
-        return str(found.source)
+        alike, words = found.reasons.get("visual_similarity"), found.reasons.get("words")
+        if alike and found.source == "visual neighbours":
+            like = found.reasons.get("both_look_like")
+            return f"{alike:.0%} alike" + (f": {like}" if like else "")
+        return f"{found.source}: {', '.join(words[:3])}" if words else str(found.source)
     named = list(dict.fromkeys(boards))[:2]
     more = found.shared_boards - sum(title in named for title in boards)
     return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
