@@ -15,11 +15,10 @@ from pinjoin.candidates.content import Content, ContentNeighbours
 from pinjoin.candidates.cooccurrence import Cooccurrence
 from pinjoin.candidates.copies import HammingCopies
 from pinjoin.candidates.nearest import INVERTED, ExactHamming, TextNeighbours
-from pinjoin.candidates.popular import most_popular, popular_in_categories
 from pinjoin.candidates.walk import RandomWalk
 from pinjoin.core.errors import InputError, UnknownIdError, check
 from pinjoin.core.types import Float32s, Related, UInt32s
-from pinjoin.features.category import NO_CATEGORY, Categories
+from pinjoin.features.category import Categories
 from pinjoin.features.pictures import Pictures
 from pinjoin.features.text import NO_TERM, Annotations
 from pinjoin.features.topics import Topics
@@ -111,12 +110,11 @@ class Workspace(Lookup):
             return rows, scores
 
         def category(k: int) -> tuple[UInt32s, Float32s]:
-            own = self.categories.ids[query]
-            rows = popular_in_categories(own[own != NO_CATEGORY], self.categories.ids, k)
+            rows = self.categories.popular(query, k)
             return rows, self._popularity(rows)
 
         def popular(k: int) -> tuple[UInt32s, Float32s]:
-            rows = most_popular(self.n_images, k)
+            rows = np.arange(min(k, self.n_images), dtype=np.uint32)  # rows are by popularity
             return rows, self._popularity(rows)
 
         names: dict[int, str] = {}  # content neighbours say which sort they are
