@@ -51,7 +51,7 @@ def join_actions(starts: Any, keys: Any, action: Any, state: Any, owner: Any, do
         while first < last:
             candidate = keys[first] >> np.uint64(32)
             end = first
-            impression = -1
+            impression = np.int64(-1)
             while end < last and keys[end] >> np.uint64(32) == candidate:
                 event = np.int64(keys[end] & _LOW)
                 if impression < 0 and action[event] == 0:
