@@ -181,16 +181,10 @@ def main() -> None:
 
 def report(result: dict[str, Any]) -> None:
     for policy, effect in result["position_effect"].items():
+        columns = (effect[name] for name in ("clicks", "impressions", "rate", "rate_95"))
         rates = ", ".join(
             f"{p}: {c}/{n} = {r:.2%} [{low:.2%}, {high:.2%}]"
-            for p, c, n, r, (low, high) in zip(
-                PLACES,
-                effect["clicks"],
-                effect["impressions"],
-                effect["rate"],
-                effect["rate_95"],
-                strict=True,
-            )  # fmt: skip
+            for p, c, n, r, (low, high) in zip(PLACES, *columns, strict=True)
         )
         print(f"{policy}: clicks by place {rates}; no effect: p = {effect['p_no_effect']:.2f}")
     print("agreement of the bts log's order of items with the random policy's click rates:")
