@@ -306,6 +306,26 @@ def test_wrong_parameters_are_named(options, message):
         cooccurrence(scipy.sparse.csr_array((3, 4)), **options)
 
 
+@pytest.mark.parametrize("query", [-1, 4])
+def test_a_query_that_is_no_row_is_refused(query):
+    with pytest.raises(ConfigError, match=f"query parameter of top .* from 0 to 3. Got {query}"):
+        Cooccurrence(scipy.sparse.csr_array((3, 4))).top(query)
+
+
+@pytest.mark.parametrize("span", [(-1, 2), (0, 5), (3, 2)])
+def test_a_range_that_is_none_is_refused(span):
+    first, last = span
+    with pytest.raises(ConfigError, match=r"within \[0, 4\)"):
+        next(Cooccurrence(scipy.sparse.csr_array((3, 4))).blocks(first=first, last=last))
+
+
+def test_a_range_of_queries_equals_its_part_of_all(large):
+    every, part = cooccurrence(large, 20), Cooccurrence(large).all(20, first=100, last=350)
+    assert len(part) == 250
+    for query in range(250):
+        assert np.array_equal(part.of(query)[0], every.of(100 + query)[0])
+
+
 def test_a_consumer_that_stops_early_stops_the_work(large, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK_PAIRS", 1_000)
     before = threading.active_count()

@@ -134,8 +134,10 @@ class Cooccurrence:
 
     def top(self, query: int, k: int = 10_000) -> Candidates:
         """The k best candidates of one query row, as a Candidates of length 1."""
+        n = self.incidence.n_images
         check(k >= 1, "k", "top", "a number ≥ 1", k)
-        out = _Block.empty(1, k, scored=self._scorer is not None)
+        check(0 <= query < n, "query", "top", f"a row from 0 to {n - 1}", query)
+        out = _Block.empty(1, min(k, n), scored=self._scorer is not None)
         self._run(out, query, query + 1, k)
         return out.candidates()
 
@@ -149,7 +151,7 @@ class Cooccurrence:
         progress: Progress = silent,
     ) -> Candidates:
         """The k best candidates of the queries [first, last): all, if not told."""
-        last = self.incidence.n_images if last is None else last
+        first, last = self._range(first, last)
         blocks = self.blocks(k, first=first, last=last, threads=threads, progress=progress)
         # Address space for the most there can be; only what is used is touched.
         room = int(np.minimum(self._pairs(first, last), k).sum())
@@ -195,7 +197,7 @@ class Cooccurrence:
             self._run(out, first, last, k)
             return out
 
-        last = self.incidence.n_images if last is None else last
+        first, last = self._range(first, last)
         edges, rooms = _cut(self._pairs(first, last), k)
         spans = [(first + a, first + b) for a, b in pairwise(edges)]
         tasks = (partial(work, *span, room) for span, room in zip(spans, rooms, strict=True))
@@ -203,6 +205,13 @@ class Cooccurrence:
             for span, block in zip(spans, _in_order(tasks, threads), strict=True):
                 yield span[0], block.candidates()
                 advance(span[1] - span[0])
+
+    def _range(self, first: int, last: int | None) -> tuple[int, int]:
+        n = self.incidence.n_images
+        last = n if last is None else last
+        allowed = f"a range of rows within [0, {n})"
+        check(0 <= first <= last <= n, "first and last", "cooccurrence", allowed, (first, last))
+        return first, last
 
     def _pairs(self, first: int, last: int) -> Int64s:
         from pinjoin.candidates._cooccurrence_kernel import pairs_per_query
