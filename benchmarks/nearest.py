@@ -198,13 +198,14 @@ def peers_part(base: np.ndarray, queries: np.ndarray) -> dict[str, Any]:
     truth = np.array([exact.search(query, K)[1][-1] for query in queries])[:, None]
     bits = base.shape[1] * 8
     lists = max(16, len(base) // 1000)
-    ivf = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(bits), bits, lists)
+    coarse = faiss.IndexBinaryFlat(bits)
+    ivf = faiss.IndexBinaryIVF(coarse, bits, lists)
     ivf.cp.niter, ivf.cp.max_points_per_centroid = 5, 50
     graph = faiss.IndexBinaryHNSW(bits, 16)
     graph.hnsw.efConstruction = 128
     multi = faiss.IndexBinaryMultiHash(bits, 16, 24)
     efforts = {
-        "IVF": (ivf, "nprobe", [lists // 64, lists // 32, lists // 16, lists // 8]),
+        "IVF": (ivf, "nprobe", [max(1, lists // part) for part in (64, 32, 16, 8)]),
         "HNSW": (graph, "hnsw.efSearch", [200, 300, 500, 800]),
         "multi-hash": (multi, "nflip", [0, 1]),
     }
