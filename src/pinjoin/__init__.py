@@ -17,9 +17,11 @@ _PUBLIC = {
     "Incidence": "pinjoin.core.incidence",
     "PinJoin": "pinjoin.core.types",
     "PinjoinError": "pinjoin.core.errors",
+    "RankSVM": "pinjoin.ranking.ranksvm",
     "Related": "pinjoin.core.types",
     "Workspace": "pinjoin.recommender",
     "build": "pinjoin.builder",
+    "coec": "pinjoin.ranking.frames",
     "cooccurrence": "pinjoin.candidates.cooccurrence",
     "open": "pinjoin.recommender:open_workspace",
     "open_preset": "pinjoin.data.presets",
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from pinjoin.core.types import PinJoin, Related
     from pinjoin.data.presets import open_preset
     from pinjoin.data.sources import open_source
+    from pinjoin.ranking.frames import coec
+    from pinjoin.ranking.ranksvm import RankSVM
     from pinjoin.recommender import Workspace
     from pinjoin.recommender import open_workspace as open
 
