@@ -170,7 +170,7 @@ def _graph(bits: int) -> Any:
         from usearch.index import Index
     except ImportError:
         raise ConfigError(
-            "An index of codes needs usearch. Install it: pip install 'usearch>=2'"
+            "An index of codes needs usearch. Install it: pip install 'pinjoin[ann]'"
         ) from None
     return Index(
         ndim=bits,
