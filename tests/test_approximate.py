@@ -187,6 +187,8 @@ def test_few_codes_are_searched_exactly(file, monkeypatch):
 def test_without_usearch_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch", None)
     monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ConfigError, match=r"needs usearch. Install it: pip install 'pinjoin\[ann\]'"):
+    with pytest.raises(
+        ConfigError, match=r"needs usearch. Install it: pip install 'pinjoin\[ann\]'"
+    ):
         ApproximateHamming.build(CODES)
     assert len(ExactHamming(CODES).search(CODES[0], 3)[0]) == 3
