@@ -69,10 +69,9 @@ def flagged_groups(flags: Any, groups: Any) -> Any:
     zero = np.uint8(0)
     for chunk in range(_U(len(flags)) >> _GROUP):
         at = chunk << _GROUP
-        mask = lanes_above(flags, at, zero)
-        if mask != _U(0):
-            n_groups = append_lanes(mask, at, groups, n_groups)
-            keep_above(flags, at, np.uint8(255))
+        mask = lanes_above(flags, at, zero)  # often 0, but a branch on that would cost more
+        keep_above(flags, at, np.uint8(255))
+        n_groups = append_lanes(mask, at, groups, n_groups)
     return n_groups
 
 
