@@ -104,6 +104,8 @@ def run_scipy(task: Task, threads: int) -> Iterator[Any]:
 
 
 def run_mkl(task: Task, threads: int) -> Iterator[Any]:
+    library = next(Path(sys.prefix, "lib").glob("libmkl_rt.so*"), None)
+    os.environ.setdefault("MKL_RT", str(library))  # where pip puts it
     import sparse_dot_mkl
 
     boards = task.matrix.astype(np.float32)
@@ -264,7 +266,7 @@ def peers_part(name: str) -> dict[str, Any]:
         try:
             took, _ = seconds(lambda run=run: [None for _ in run(task, THREADS)])
         except Exception as error:  # a peer that fails must not hide the others
-            print(f"  {peer}: {type(error).__name__}: {str(error)[:100]}")
+            print(f"  {peer}: {type(error).__name__}: {str(error)[:100]}", flush=True)
             continue
         row[peer] = took
         print(f"  {peer:<22}{took:8.2f} s   {took / mine:7.1f} × ours", flush=True)
@@ -272,8 +274,9 @@ def peers_part(name: str) -> dict[str, Any]:
     if whole is not None:
         from implicit.nearest_neighbours import all_pairs_knn
 
-        small = catalogue("small").astype(np.float64)
-        took, _ = seconds(lambda: all_pairs_knn(scipy.sparse.csr_matrix(small), K, THREADS))
+        small = scipy.sparse.csr_matrix(catalogue("small").astype(np.float64))
+        small.indices, small.indptr = small.indices.astype("i4"), small.indptr.astype("i4")
+        took, _ = seconds(lambda: all_pairs_knn(small, K, THREADS))
         own, _ = seconds(lambda: cooccurrence(whole, K, threads=THREADS))
         row |= {"implicit, all": took, "pinjoin, all": own}
         print(f"  implicit, whole catalogue {took:.2f} s, {took / own:.1f} × ours ({own:.2f} s)")
