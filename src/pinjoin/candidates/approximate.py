@@ -26,6 +26,7 @@ from pinjoin.candidates.nearest import (
     listed_rows,
     without,
 )
+from pinjoin.core.cores import cores
 from pinjoin.core.errors import ConfigError, SnapshotError, check
 from pinjoin.core.progress import Progress, silent
 from pinjoin.core.types import UInt32s
@@ -66,7 +67,7 @@ class ApproximateHamming:
         check(threads is None or threads >= 1, "threads", "build", "≥ 1 or None", threads)
         codes = as_codes(codes)
         graph = _graph(codes.shape[1] * 8)
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or cores()
         with progress("indexing codes", len(codes)) as advance:
             for first in range(0, len(codes), _BLOCK):
                 block = np.ascontiguousarray(codes[first : first + _BLOCK])

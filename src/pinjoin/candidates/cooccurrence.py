@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinjoin.candidates.sampling import sample_boards, sample_query_boards
+from pinjoin.core.cores import cores
 from pinjoin.core.errors import check
 from pinjoin.core.incidence import Incidence
 from pinjoin.core.progress import Progress, silent
@@ -189,7 +189,7 @@ class Cooccurrence:
         """
         check(k >= 1, "k", "cooccurrence", "a number ≥ 1", k)
         check(threads is None or threads >= 1, "threads", "cooccurrence", "≥ 1 or None", threads)
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or cores()
         scored = self._scorer is not None
 
         def work(first: int, last: int, room: int, out: _Block) -> _Block:
@@ -266,7 +266,7 @@ def pair_histogram(
         histogram_block(first, last, *graph, out.counters, out.repeated, out.histogram)
         return out
 
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     tasks = (partial(work, *span) for span in pairwise(edges))
     parts: dict[int, _Counts] = {}
     with progress("counting pairs", n) as advance:

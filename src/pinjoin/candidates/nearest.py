@@ -7,7 +7,6 @@ question with the same contract, `HammingIndex`: exact where a scan is fast enou
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pinjoin.core.cores import cores
 from pinjoin.core.errors import ConfigError, check
 from pinjoin.core.types import Float32s, UInt32s
 
@@ -64,7 +64,7 @@ class ExactHamming:
         check(threads is None or threads >= 1, "threads", "ExactHamming", "≥ 1 or None", threads)
         self.codes = as_codes(codes)
         self._words = _words(self.codes)
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or cores()
 
     @property
     def bits(self) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pinjoin.core.cores import cores
 from pinjoin.core.errors import check
 from pinjoin.core.progress import Advance, Progress, silent
 from pinjoin.data.images import ImageError, read_bytes
@@ -102,7 +103,7 @@ def embed_batches(
     check(threads is None or threads >= 1, "threads", "embed", "1 or more", threads)
     fits = keys is None or len(keys) == len(sources)
     check(fits, "keys", "embed", f"{len(sources)} keys, one a source", keys and len(keys))
-    return _embed(sources, encoder, keys, batch, threads or _cores(), cache, progress)
+    return _embed(sources, encoder, keys, batch, threads or cores(), cache, progress)
 
 
 def raw_fc6(sources: Sequence[Source], encoder: Encoder, *, batch: int = 8) -> NDArray[np.float32]:
@@ -137,10 +138,6 @@ def _embed(
         for rows, done in _ahead(pool, work, parts, 2 * threads):
             yield done.batch(encoder, known)
             advance(len(rows))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

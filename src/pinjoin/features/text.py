@@ -18,12 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pinjoin.core.cores import cores
 from pinjoin.core.errors import check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.incidence import Incidence
 from pinjoin.core.progress import Progress, silent
 from pinjoin.core.types import Float32s, Int64s, UInt32s
-from pinjoin.features.documents import Documents, cores
+from pinjoin.features.documents import Documents
 from pinjoin.features.terms import Terms
 from pinjoin.features.words import said_terms, stop_words
 from pinjoin.snapshot.reader import Snapshot
