@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from pinjoin.core.errors import ConfigError, InputError
-from pinjoin.data.images import ImageError, Limits, decode, read_bytes, sniff
+from pinjoin.data.images import ImageError, Limits, decode, read_bytes, read_size, sniff
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -201,6 +201,72 @@ def test_exif_rotation_is_applied(turn: int, size: tuple[int, int] | None) -> No
     quarter, rest = (height // 4, width // 4), (3 * height // 4, 3 * width // 4)
     found = [pixels[y, x] for y in (quarter[0], rest[0]) for x in (quarter[1], rest[1])]
     assert all(map(near, found, order))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("turn", [None, *range(1, 9)])
+def test_the_size_of_the_header_is_that_of_the_decoded_picture(
+    kind: str, turn: int | None, tmp_path: Path
+) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    exif = Image.Exif()
+    exif[0x0112] = turn or 1
+    (tmp_path / "p").write_bytes(encoded(corners(), kind, **({"exif": exif} if turn else {})))
+    height, width, _ = decode(tmp_path / "p").shape
+    assert read_size(tmp_path / "p") == (width, height)
+    if kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        assert (width, height) == ((64, 48) if (turn or 1) < 5 else (48, 64))
+
+
+def test_the_size_is_read_without_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: loaded.append(self))
+    for data in (JPEG, PNG, GIF, TIFF, BMP):
+        (tmp_path / "whole").write_bytes(data)
+        assert read_size(tmp_path / "whole") == (96, 80)
+    assert loaded == []
+    (tmp_path / "jpeg").write_bytes(JPEG[: len(JPEG) // 2])
+    (tmp_path / "png").write_bytes(PNG[:60])
+    assert read_size(tmp_path / "jpeg") == read_size(tmp_path / "png") == (96, 80)
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_the_size_of_the_malformed_is_of_its_header_or_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(MALFORMED[kind][0]())
+    with contextlib.suppress(ImageError):
+        assert read_size(path) in ((96, 80), (400, 400)), "those the files were made from"
+
+
+def test_the_size_of_what_is_too_large_or_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "bomb").write_bytes(png_of_size(60_000, 60_000))
+    (tmp_path / "png").write_bytes(PNG)
+    with pytest.raises(ImageError, match="is a pipe, socket or device"):
+        read_size(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="no such file"):
+        read_size(tmp_path / "missing.jpg")
+    with pytest.raises(ImageError, match="pixels"):
+        read_size(tmp_path / "bomb")
+    with pytest.raises(ImageError, match="96 × 80 pixels, more than the allowed 7,679 pixels"):
+        read_size(tmp_path / "png", Limits(max_pixels=96 * 80 - 1))
+    with pytest.raises(ImageError, match="more than the allowed 100"):
+        read_size(tmp_path / "png", Limits(max_bytes=100))
+
+
+@given(cut=st.integers(0, len(JPEG)), at=st.integers(0, len(JPEG) - 1), value=st.integers(0, 255))
+def test_any_damaged_header_has_a_size_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, at: int, value: int
+) -> None:
+    damaged = bytearray(JPEG)
+    damaged[at] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.jpg"
+    path.write_bytes(damaged[:cut])
+    with contextlib.suppress(ImageError):
+        assert min(read_size(path)) >= 1
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")

@@ -12,9 +12,11 @@ import math
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import IO, TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,24 +96,37 @@ def sniff(head: bytes) -> str | None:
 
 def read_bytes(path: str | os.PathLike[str], limits: Limits | None = None) -> bytes:
     """Content of an ordinary file. Raises ImageError when missing, no file, empty or too large."""
+    name = os.fspath(path)
+    with _open_file(name, limits or Limits()) as file:
+        return file.read()
+
+
+def read_size(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[int, int]:
+    """Width and height of a picture as it is shown, upright, from its header: no pixel is decoded.
+
+    Raises ImageError when it is missing, empty, too large, no picture or its header is damaged;
+    damage behind the header goes unseen, and so does a turn that a PNG tells after its pixels.
+    """
     limits = limits or Limits()
     name = os.fspath(path)
-    try:
-        status = Path(name).stat()
-        # A named pipe or device would block for ever or never end.
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-            raise ImageError(name, f"is {kind}, not a file")
-        _check_bytes(name, status.st_size, limits)
-        return Path(name).read_bytes()
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError(name, "no such file") from None
-    except PermissionError:
-        raise ImageError(name, "may not be read", "Check the file's permissions.") from None
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
-        raise ImageError(name, f"cannot be read ({problem})") from None
+    with _open_file(name, limits) as file:
+        kind = _require_format(file.read(64), name)
+        file.seek(0)
+        with _decoder_errors(kind, name), _open(file, kind, name) as image:
+            _check_pixels(image, name, limits)
+            width, height = image.size
+            # Pillow gives the size of a TIFF as it will be when loaded, and turns it then.
+            turned = kind != "TIFF" and _orientation(image) >= 5
+    return (height, width) if turned else (width, height)
+
+
+def file_key(path: Path) -> str:
+    """Names a file's content without reading it: changes when the file does.
+
+    Raises OSError when it is missing.
+    """
+    found = path.stat()
+    return f"{path}\0{found.st_size}\0{found.st_mtime_ns}"
 
 
 def decode(
@@ -151,6 +166,27 @@ def decode(
     return _decode(data, name, target, fit, crop, resample, limits)
 
 
+@contextmanager
+def _open_file(name: str, limits: Limits) -> Iterator[IO[bytes]]:
+    try:
+        status = Path(name).stat()
+        # A named pipe or device would block for ever or never end.
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+            raise ImageError(name, f"is {kind}, not a file")
+        _check_bytes(name, status.st_size, limits)
+        with Path(name).open("rb") as file:
+            yield file
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(name, "no such file") from None
+    except PermissionError:
+        raise ImageError(name, "may not be read", "Check the file's permissions.") from None
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
+        raise ImageError(name, f"cannot be read ({problem})") from None
+
+
 def _check_bytes(name: str, size: int, limits: Limits) -> None:
     if size == 0:
         raise ImageError(name, "is empty (0 bytes)")
@@ -172,14 +208,23 @@ def _decode(
     limits: Limits,
 ) -> NDArray[np.uint8]:
     kind = _require_format(data, name)
+    with _decoder_errors(kind, name), _open(io.BytesIO(data), kind, name) as image:
+        _check_pixels(image, name, limits)
+        if size is not None:
+            _draft(image, max(size), fit, crop)
+        image.load()  # before EXIF is read: a PNG may tell it after its pixels
+        turn = _orientation(image)
+        rgb = _to_rgb(image)
+    if size is not None:
+        # A quarter turn swaps the sides afterwards.
+        rgb = _resize(rgb, size[::-1] if turn >= 5 else size, fit, crop, resample)
+    return np.asarray(_upright(rgb, turn))
+
+
+@contextmanager
+def _decoder_errors(kind: str, name: str) -> Iterator[None]:
     try:
-        with _open(data, kind, name) as image:
-            _check_pixels(image, name, limits)
-            if size is not None:
-                _draft(image, max(size), fit, crop)
-            image.load()  # before EXIF is read: Pillow may load for it, once, and hide what failed
-            turn = _orientation(image)
-            rgb = _to_rgb(image)
+        yield
     except ImageError:
         raise
     except MemoryError:
@@ -187,10 +232,6 @@ def _decode(
     except Exception as problem:
         # Decoders fed hostile bytes raise anything: SyntaxError, struct.error, IndexError, …
         raise ImageError(name, _explain(kind, problem)) from None
-    if size is not None:
-        # A quarter turn swaps the sides afterwards.
-        rgb = _resize(rgb, size[::-1] if turn >= 5 else size, fit, crop, resample)
-    return np.asarray(_upright(rgb, turn))
 
 
 def _require_format(data: bytes, name: str) -> str:
@@ -206,11 +247,11 @@ def _require_format(data: bytes, name: str) -> str:
     raise ImageError(name, f"{found}; readable are {', '.join(FORMATS)}")
 
 
-def _open(data: bytes, kind: str, name: str) -> Image.Image:
+def _open(file: IO[bytes], kind: str, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(io.BytesIO(data), formats=[kind])
+        return Image.open(file, formats=[kind])
     except KeyError:
         raise ImageError(name, f"is {kind}, which this Pillow cannot read") from None
     except UnidentifiedImageError:
@@ -239,8 +280,10 @@ def _explain(kind: str, problem: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    try:
-        turn = int(image.getexif().get(_ORIENTATION_TAG, 1))
+    from PIL import Image
+
+    try:  # not the method of a PNG, which decodes the pixels for it
+        turn = int(Image.Image.getexif(image).get(_ORIENTATION_TAG, 1))
     except Exception:
         return 1  # damaged EXIF is no reason to lose the picture
     return turn if 1 <= turn <= 8 else 1

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pinjoin.core.progress import Progress, silent
 from pinjoin.core.types import UInt32s
+from pinjoin.data.images import file_key
 from pinjoin.data.rejects import Rejects
 from pinjoin.features.embedding import embed_batches
 from pinjoin.features.visual import Encoder
@@ -105,7 +106,7 @@ def save_pictures(
     if encoder.card.fc8 is not None:
         ids = writer.create_array("visual.ids", np.uint16, (n, encoder.card.fc8.keep))
         values = writer.create_array("visual.values", np.float16, (n, encoder.card.fc8.keep))
-    keys = [_key(source) for source in sources]
+    keys = [file_key(source) for source in sources]
     for batch in embed_batches(sources, encoder, keys=keys, cache=cache, progress=progress):
         at = rows[batch.rows]
         bits[at, : batch.visual.bits.shape[1]] = batch.visual.bits
@@ -125,9 +126,3 @@ def save_pictures(
     about = {"encoder": encoder.card.name, "digest": encoder.digest, "bits": encoder.bits}
     writer.save_json("visual", about | {"labels": encoder.labels})
     return int(present.sum())
-
-
-def _key(path: Path) -> str:
-    """Names the content without reading it: changes when the file does."""
-    found = path.stat()
-    return f"{path}\0{found.st_size}\0{found.st_mtime_ns}"
