@@ -14,10 +14,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image, JpegImagePlugin, features
 
 from pinjoin.core.errors import ConfigError, InputError
-from pinjoin.data.images import ImageError, Limits, decode, read_bytes, read_size, sniff
+from pinjoin.data.images import (
+    ImageError,
+    Limits,
+    decode,
+    decode_within,
+    read_bytes,
+    read_size,
+    sniff,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -357,6 +365,51 @@ def test_scaled_jpeg_looks_like_the_full_one() -> None:
     scaled = decode(encoded(big, "JPEG", quality=95), 100)
     full = decode(encoded(big, "PNG"), 100)
     assert np.abs(scaled.astype(int) - full).max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1600, 801), (240, 120)),  # 801 × 240 / 1600 = 120.15
+        ((801, 1600), (120, 240)),
+        ((241, 241), (240, 240)),
+        ((240, 30), (240, 30)),
+        ((3, 2), (3, 2)),
+        ((3_000, 1), (240, 1)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_within_a_side_all_is_shown_in_proportion_and_never_enlarged(
+    kind: str, shape: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    pixels = decode_within(encoded(Image.new("RGB", shape, RED), kind), 240)
+    assert max(pixels.shape[:2]) == max(expected)
+    assert min(pixels.shape[:2]) == pytest.approx(min(expected), abs=1)  # a JPEG's own rounding
+    assert near(pixels.mean(axis=(0, 1)), RED)
+
+
+def test_within_a_side_a_jpeg_is_not_decoded_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    draft = JpegImagePlugin.JpegImageFile.draft
+
+    def watched(image: JpegImagePlugin.JpegImageFile, mode: str, size: tuple[int, int]) -> object:
+        found = draft(image, mode, size)
+        asked.append(image.size)
+        return found
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", watched)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    photo = encoded(Image.new("RGB", (4000, 2000), RED), "JPEG", exif=turned)
+    assert decode_within(photo, 250).shape == (250, 125, 3)
+    assert asked == [(500, 250)]  # an eighth, the least that JPEG has
+
+
+def test_within_a_side_limits_hold() -> None:
+    with pytest.raises(ImageError, match="more than the allowed 63 pixels"):
+        decode_within(PNG, 8, limits=Limits(max_pixels=63))
+    with pytest.raises(ConfigError, match="side parameter of decode_within must be at least 1"):
+        decode_within(PNG, 0)
 
 
 def test_parameters_are_checked() -> None:

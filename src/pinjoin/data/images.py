@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Fit = Literal["crop", "squash", "pad"]
 """How a picture becomes the asked size: cut its middle, ignore its proportions, or add borders."""
 
+_Fit = Fit | Literal["within"]  # keep proportions, and so miss the asked size on one side
+
 Resample = Literal["bicubic", "bilinear", "lanczos", "box"]
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF")
@@ -157,13 +159,22 @@ def decode(
     known = get_args(Resample)
     check(resample in known, "resample", "decode", f"one of {', '.join(known)}", resample)
     limits = limits or Limits()
-    if isinstance(source, bytes):
-        name, data = name or "image", source
-        _check_bytes(name, len(data), limits)
-    else:
-        name, data = name or os.fspath(source), read_bytes(source, limits)
+    name, data = _content(source, name, limits)
     target = None if size is None else (height, width)
     return _decode(data, name, target, fit, crop, resample, limits)
+
+
+def decode_within(
+    source: str | os.PathLike[str] | bytes, side: int, *, limits: Limits | None = None
+) -> NDArray[np.uint8]:
+    """Decode all of a picture, its longer side at most `side` → uint8 (height, width, 3).
+
+    It keeps its proportions and is never enlarged. Otherwise as `decode`.
+    """
+    check(side >= 1, "side", "decode_within", "at least 1", side)
+    limits = limits or Limits()
+    name, data = _content(source, None, limits)
+    return _decode(data, name, (side, side), "within", 1.0, "lanczos", limits)
 
 
 @contextmanager
@@ -187,6 +198,17 @@ def _open_file(name: str, limits: Limits) -> Iterator[IO[bytes]]:
         raise ImageError(name, f"cannot be read ({problem})") from None
 
 
+def _content(
+    source: str | os.PathLike[str] | bytes, name: str | None, limits: Limits
+) -> tuple[str, bytes]:
+    """What errors call the picture, and its bytes."""
+    if not isinstance(source, bytes):
+        return name or os.fspath(source), read_bytes(source, limits)
+    name = name or "image"
+    _check_bytes(name, len(source), limits)
+    return name, source
+
+
 def _check_bytes(name: str, size: int, limits: Limits) -> None:
     if size == 0:
         raise ImageError(name, "is empty (0 bytes)")
@@ -202,7 +224,7 @@ def _decode(
     data: bytes,
     name: str,
     size: tuple[int, int] | None,
-    fit: Fit,
+    fit: _Fit,
     crop: float,
     resample: Resample,
     limits: Limits,
@@ -289,9 +311,9 @@ def _orientation(image: Image.Image) -> int:
     return turn if 1 <= turn <= 8 else 1
 
 
-def _draft(image: Image.Image, side: int, fit: Fit, crop: float) -> None:
+def _draft(image: Image.Image, side: int, fit: _Fit, crop: float) -> None:
     """Let the JPEG decoder shrink by 2, 4 or 8 as long as the asked detail is left."""
-    if fit == "pad":
+    if fit in ("pad", "within"):
         scale = side / max(image.size)
     else:
         scale = side / (min(image.size) * (crop if fit == "crop" else 1.0))
@@ -331,18 +353,21 @@ def _from_deep(image: Image.Image) -> Image.Image:
 
 
 def _resize(
-    image: Image.Image, size: tuple[int, int], fit: Fit, crop: float, resample: Resample
+    image: Image.Image, size: tuple[int, int], fit: _Fit, crop: float, resample: Resample
 ) -> Image.Image:
     from PIL import Image
 
     height, width = size
     method = Image.Resampling[resample.upper()]
-    if fit == "pad":
+    if fit in ("pad", "within"):
         scale = min(width / image.width, height / image.height)
+        scale = min(scale, 1.0) if fit == "within" else scale
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        whole = image.resize(inner, method, reducing_gap=3.0)
+        if fit == "within":
+            return whole
         canvas = Image.new("RGB", (width, height), (127, 127, 127))
-        corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, method, reducing_gap=3.0), corner)
+        canvas.paste(whole, ((width - inner[0]) // 2, (height - inner[1]) // 2))
         return canvas
     box = (0.0, 0.0, float(image.width), float(image.height))
     if fit == "crop":

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image
 
-from pinjoin.data.images import ImageError, decode
+from pinjoin.data.images import ImageError, decode_within
 
 FRAME = 3 / 4  # width to height of the frames on the page, as most photos of phones
 
@@ -79,8 +79,7 @@ def thumbnail(path: Path, side: int) -> tuple[str, str, bool]:
 
     Raises ImageError where the file is no picture that can be decoded.
     """
-    small = Image.fromarray(decode(path))
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    small = Image.fromarray(decode_within(path, side))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=80, optimize=True)
     shape = small.width / small.height / FRAME
