@@ -1,0 +1,213 @@
+"""Query-independent features against the plainest way to compute them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinjoin.core.errors import ConfigError
+from pinjoin.core.types import NO_ROW
+from pinjoin.data.schema import TIMESTAMP
+from pinjoin.features import quality
+from pinjoin.features.quality import FROM_SAVES, Quality, Saves
+from pinjoin.snapshot.reader import open_snapshot
+from pinjoin.snapshot.writer import SnapshotWriter
+
+DAY = 86_400
+N_IMAGES, N_BOARDS = 5, 4
+FLOATS = st.one_of(
+    st.none(), st.floats(-100, 100), st.floats(allow_nan=True, allow_infinity=True, width=64)
+)
+PINS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "image": st.one_of(st.none(), st.integers(0, N_IMAGES - 1)),
+            "board": st.one_of(st.none(), st.integers(0, N_BOARDS - 1)),
+            "time": st.one_of(
+                st.none(), st.integers(-3 * DAY, 40 * DAY), st.integers(-(10**10), 10**11)
+            ),
+            "x": FLOATS,
+        }
+    ),
+    max_size=20,
+)
+
+
+def saves_of(pins) -> tuple[Saves, pa.Table]:
+    """Pins whose image is None are those a build leaves out."""
+    lists = [[n for n, pin in enumerate(pins) if pin["image"] == i] for i in range(N_IMAGES)]
+    indptr = np.cumsum([0, *map(len, lists)])
+    rows = np.array([n for some in lists for n in some], np.uint32)
+    boards = [NO_ROW if pin["board"] is None else pin["board"] for pin in pins]
+    times = pa.array([pin["time"] for pin in pins], pa.int64()).cast(TIMESTAMP)
+    x = pa.array([pin["x"] for pin in pins], pa.float64())
+    half = len(pins) // 2
+    table = pa.table(
+        {
+            "created_at": pa.chunked_array([times[:half], times[half:]]),
+            "feature_x": pa.chunked_array([x[:half], x[half:]]),
+        }
+    )
+    return Saves.of(indptr, rows, np.array(boards, np.uint32), N_BOARDS, table), table
+
+
+def reference(pins) -> dict[str, list[float]]:
+    """The columns that follow from pins, by their definitions."""
+    pins = [pin for pin in pins if pin["image"] is not None]
+    newest = max((pin["time"] for pin in pins if pin["time"] is not None), default=None)
+    most = float(np.finfo(np.float32).max)
+    columns = {name: [] for name in [*FROM_SAVES, "feature.x", "feature.x.present"]}
+    for image in range(N_IMAGES):
+        mine = [pin for pin in pins if pin["image"] == image]
+        times = [pin["time"] for pin in mine if pin["time"] is not None]
+        rate = len(times) / max((newest - min(times)) / DAY, 1) if times else 0
+        xs = [pin["x"] for pin in mine if pin["x"] is not None and math.isfinite(pin["x"])]
+        xs = [min(max(x, -most), most) for x in xs]
+        boards = {pin["board"] for pin in mine} - {None}
+        values = [
+            math.log(1 + len(boards)),
+            math.log(1 + len(mine)),
+            math.log1p(rate),
+            float(bool(times)),
+            math.fsum(xs) / len(xs) if xs else 0,
+            float(bool(xs)),
+        ]
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    return columns
+
+
+def build(pins, titles=(None,) * N_IMAGES, sizes=None) -> Quality:
+    return quality.build(*saves_of(pins), pa.array(titles, pa.string()), sizes)
+
+
+@given(PINS)
+def test_what_follows_from_pins_equals_its_definition(pins):
+    found = build(pins)
+    assert found.values.dtype == np.float32
+    assert found.values.shape == (N_IMAGES, len(found.names))
+    assert np.isfinite(found.values).all()
+    assert tuple(found.definitions) == found.names
+    expected = reference(pins)
+    if all(expected["feature.x.present"]):
+        assert "feature.x.present" not in found.names
+        del expected["feature.x.present"]
+    for name, column in expected.items():
+        values = found.values[:, found.names.index(name)]
+        np.testing.assert_allclose(values, column, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@given(PINS, st.data())
+def test_leaving_pins_out_equals_building_without_them(pins, data):
+    hidden = data.draw(st.sets(st.integers(0, len(pins) - 1)) if pins else st.just(set()))
+    rows = np.array(data.draw(st.lists(st.integers(0, N_IMAGES - 1))), np.int64)
+    saves, _ = saves_of(pins)
+    without = build([pin for n, pin in enumerate(pins) if n not in hidden])
+    mask = np.isin(np.arange(len(pins)), list(hidden))
+    expected = without.values[rows, : len(FROM_SAVES)]
+    for left_out in (mask, np.flatnonzero(mask), np.flatnonzero(mask).astype(np.uint32)):
+        found = quality.of_rows(saves, rows, left_out)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+    whole = build(pins).values[rows, : len(FROM_SAVES)]
+    np.testing.assert_array_equal(quality.of_rows(saves, rows), whole)
+
+
+def pin(image, board=None, day=None, x=None):
+    return {"image": image, "board": board, "time": None if day is None else day * DAY, "x": x}
+
+
+def column(found: Quality, name: str) -> list[float]:
+    return found.values[:, found.names.index(name)].tolist()
+
+
+def test_saves_per_day_by_hand():
+    pins = [pin(0, day=0), pin(0, day=4), pin(0), pin(1, day=10), pin(1, day=9.5), pin(2)]
+    found = build(pins)
+    # Image 0: 2 dated pins in the 10 days until day 10; image 1: 2 in half a day, which is one.
+    expected = [math.log(1 + 2 / 10), math.log(1 + 2 / 1), 0, 0, 0]
+    assert column(found, "quality.saves_per_day") == pytest.approx(expected)
+    assert column(found, "quality.dated") == [1, 1, 0, 0, 0]
+    # Without the pin of day 10 the catalogue ends on day 9.5.
+    found = quality.of_rows(saves_of(pins)[0], np.array([0, 1]), np.array([3]))
+    assert found[:, 2].tolist() == pytest.approx([math.log(1 + 2 / 9.5), math.log(1 + 1)])
+
+
+def test_without_dates_there_is_no_rate():
+    pins = [pin(n % 5, board=0) for n in range(9)]
+    saves, table = saves_of(pins)
+    assert len(saves.times) == 0
+    dateless = Saves.of(saves.indptr, saves.pins, saves.boards, 4, table.drop(["created_at"]))
+    for given_saves in (saves, dateless):
+        found = quality.build(given_saves, table, pa.nulls(5, pa.string()))
+        assert column(found, "quality.saves_per_day") == [0] * 5
+        assert column(found, "quality.dated") == [0] * 5
+        assert column(found, "quality.log_pins") == pytest.approx([math.log(3)] * 4 + [math.log(2)])
+
+
+def test_a_pin_that_is_no_images_does_not_date_the_catalogue():
+    found = build([pin(0, day=0), pin(0, day=2), pin(None, day=900)])
+    assert column(found, "quality.saves_per_day")[0] == pytest.approx(math.log(1 + 2 / 2))
+
+
+def test_a_feature_without_values_is_zero_and_absent():
+    found = build([pin(0), pin(1), pin(1)])
+    assert column(found, "feature.x") == [0] * 5
+    assert column(found, "feature.x.present") == [0] * 5
+
+
+def test_an_indicator_is_there_only_if_some_image_needs_it():
+    found = build([pin(n, x=float(n)) for n in range(5)])
+    assert column(found, "feature.x") == [0, 1, 2, 3, 4]
+    assert "feature.x.present" not in found.names
+
+
+def test_a_users_own_indicator_stands():
+    saves, table = saves_of([pin(0, x=2.0), pin(1)])
+    table = table.append_column("feature_x.present", pa.array([7.0, 8.0]))
+    found = quality.build(saves, table, pa.nulls(5, pa.string()))
+    assert column(found, "feature.x.present") == [7, 8, 0, 0, 0]
+    assert column(found, "feature.x.present.present") == [1, 1, 0, 0, 0]
+    assert len(set(found.names)) == len(found.names) == found.values.shape[1]
+
+
+def test_sizes_and_titles():
+    sizes = np.array([[2000, 1000], [300, 400], [0, 0], [5, 0], [1, 1]], np.uint32)
+    found = build([], ["Kettle", None, "", "Löwe", "🦁"], sizes)
+    megapixels = [math.log(2), math.log(0.12), 0, 0, math.log(1e-6)]
+    assert column(found, "quality.log_megapixels") == pytest.approx(megapixels)
+    assert column(found, "quality.aspect") == pytest.approx([math.log(2), math.log(3 / 4), 0, 0, 0])
+    assert column(found, "quality.sized") == [1, 1, 0, 0, 1]
+    lengths = [math.log(1 + 6), 0, 0, math.log(1 + 4), math.log(1 + 1)]
+    assert column(found, "quality.title_length") == pytest.approx(lengths)
+
+
+def test_saved_and_opened(tmp_path):
+    found = build([pin(0, 1, 3, 2.5), pin(2, 0)])
+    with SnapshotWriter(tmp_path, {}, "x") as writer:
+        found.save(writer)
+        writer.commit({})
+    opened = Quality.open(open_snapshot(tmp_path))
+    assert opened.names == found.names
+    assert opened.definitions == found.definitions
+    np.testing.assert_array_equal(opened.values, found.values)
+
+
+def test_refused():
+    saves, table = saves_of([pin(0), pin(1)])
+    titles = pa.nulls(5, pa.string())
+    with pytest.raises(ConfigError, match="titles parameter of .* 5 long, one an image. Got 4"):
+        quality.build(saves, table, titles[:4])
+    with pytest.raises(ConfigError, match=r"sizes parameter of .* of shape \(5, 2\). Got \(5, 3\)"):
+        quality.build(saves, table, titles, np.zeros((5, 3), np.uint32))
+    with pytest.raises(ConfigError, match=r"rows parameter of .* from 0 to 4. Got array\(\[5\]\)"):
+        quality.of_rows(saves, np.array([5]))
+    with pytest.raises(ConfigError, match="left_out parameter of .* from 0 to 1. Got array"):
+        quality.of_rows(saves, np.array([0]), np.array([-1]))
+    with pytest.raises(ConfigError, match=r"left_out parameter of .* of shape \(2,\). Got \(3,\)"):
+        quality.of_rows(saves, np.array([0]), np.zeros(3, bool))
