@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +92,20 @@ class Annotations:
         [('lamp', 0.707), ('red', 0.707)]
         """
         texts = [text] if isinstance(text, str) else list(text)
-        said = said_terms(texts, self.main, self.config.words)
+        said = self.known_terms(said_terms(texts, self.main, self.config.words))
+        ids, counts = np.unique(np.array(list(chain(*said)), np.int64), return_counts=True)
+        return self.best(ids, counts)
+
+    def known_terms(self, said: Sequence[set[str]]) -> list[list[int]]:
+        """The numbers of the terms that are known, of each set of terms, in no order."""
         names = sorted(set().union(*said))
-        known = self._index.find_all(names)
-        counts = np.array([sum(name in terms for terms in said) for name in names], float)
-        ids = known[known >= 0]
-        weights = counts[known >= 0] * self.idf[ids].astype(float)
+        numbers = dict(zip(names, self._index.find_all(names).tolist(), strict=True))
+        return [[number for name in terms if (number := numbers[name]) >= 0] for terms in said]
+
+    def best(self, ids: Int64s, counts: Int64s) -> tuple[UInt32s, Float32s]:
+        """The `keep` best of the terms that some documents say, by count × idf, ties by number;
+        and their weights, of Euclidean length 1."""
+        weights = counts * self.idf[ids].astype(float)
         best = np.lexsort((ids, -weights))[: self.config.keep]
         length = np.sqrt(np.sum(weights[best] ** 2)) or 1.0
         return ids[best].astype(np.uint32), (weights[best] / length).astype(np.float32)

@@ -1,0 +1,1 @@
+"""From a catalogue and what people do with it to a model that ranks."""

@@ -1,0 +1,144 @@
+"""What is known of images once some of their pins are left out: what a pin's board says of an
+image must not tell the ranker that the image is on that board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pinjoin.core.incidence import Incidence
+from pinjoin.core.types import NO_ROW, Float32s, UInt32s
+from pinjoin.features._category_kernel import category_shares
+from pinjoin.features.category import NO_CATEGORY, Categories
+from pinjoin.features.text import NO_TERM, Annotations
+from pinjoin.features.topics import Topics
+from pinjoin.features.words import said_terms
+from pinjoin.lookup import Lookup
+from pinjoin.snapshot.tables import Rows
+
+Bools = npt.NDArray[np.bool_]
+
+_MANY = 256
+"""An image of more documents keeps its annotations: one less changes a term by under 1 / 256."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """Content of some images, a row each, in the form of the classes of `features`.
+
+    Vocabulary, idf, topics and categories stay those of the whole catalogue.
+    """
+
+    annotations: Annotations
+    topics: Topics
+    categories: Categories
+
+
+def pins_of_saves(lookup: Lookup, boards: UInt32s, images: UInt32s) -> Bools:
+    """(pins of the table,) bool: the pins of these (board, image) saves."""
+    array = lookup.snapshot.array
+    pin_board, pin_image = array("pin_board"), array("pin_image")
+    saves = _keys(boards, images)
+    pins = np.flatnonzero(np.isin(pin_image, images) & (pin_board != NO_ROW))
+    found = np.zeros(len(pin_board), np.bool_)
+    found[pins[np.isin(_keys(pin_board[pins], pin_image[pins]), saves)]] = True
+    return found
+
+
+def describe_without(
+    lookup: Lookup,
+    whole: Described,
+    rows: UInt32s,
+    left_out: Bools,
+    incidence: Incidence,
+) -> Described:
+    """The content of image rows without the pins left out, of which `incidence` has no saves.
+
+    left_out: (pins of the table,) bool. An image of more than 256 documents keeps its words.
+    """
+    annotations = _annotate(lookup, whole.annotations, rows, left_out, incidence)
+    topics = [whole.topics.fold_in(i, w) for i, w in zip(*_terms_of(annotations), strict=True)]
+    vectors = np.array(topics, np.float16).reshape(len(rows), whole.topics.vectors.shape[1])
+    return Described(
+        annotations,
+        Topics(vectors, whole.topics.loadings, whole.topics.terms, whole.topics.config),
+        _categorise(lookup, whole.categories, rows, incidence),
+    )
+
+
+def _annotate(
+    lookup: Lookup, whole: Annotations, rows: UInt32s, left_out: Bools, incidence: Incidence
+) -> Annotations:
+    ids, weights = whole.ids[rows], whole.weights[rows]
+    array = lookup.snapshot.array
+    indptr, image_pins = array("image_pins.indptr"), array("image_pins")
+    pins = [image_pins[indptr[row] : indptr[row + 1]] for row in rows.tolist()]
+    pins = [some[~left_out[some]] for some in pins]
+    boards = [incidence.boards_of(row) for row in rows.tolist()]
+    few = [i for i in range(len(rows)) if len(pins[i]) + len(boards[i]) <= _MANY]
+    pin_terms = _Said(lookup.snapshot.table("pins"), [pins[i] for i in few], whole)
+    board_terms = _Said(lookup.snapshot.table("boards"), [boards[i] for i in few], whole)
+    for i in few:
+        said = chain(*pin_terms.of(pins[i]), *board_terms.of(boards[i]))
+        best = whole.best(*np.unique(np.array(list(said), np.int64), return_counts=True))
+        ids[i], weights[i] = NO_TERM, 0
+        ids[i, : len(best[0])], weights[i, : len(best[0])] = best
+    return Annotations(whole.terms, whole.idf, ids, weights, whole.main, whole.config)
+
+
+class _Said:
+    """The known terms that each of some rows of a table says, each text read once."""
+
+    def __init__(self, table: pa.Table, rows: list[UInt32s], known: Annotations) -> None:
+        needed = np.unique(np.concatenate([np.empty(0, np.uint32), *rows]))
+        texts = Rows(table).take(needed, ["title", "description"])
+        joined = pc.binary_join_element_wise(
+            texts["title"], texts["description"], "\n", null_handling="replace"
+        )
+        distinct = pc.dictionary_encode(joined.combine_chunks())
+        said = said_terms(distinct.dictionary.to_pylist(), known.main, known.config.words)
+        self._terms = known.known_terms(said)
+        self._text = dict(zip(needed.tolist(), distinct.indices.to_pylist(), strict=True))
+
+    def of(self, rows: UInt32s) -> list[list[int]]:
+        return [self._terms[self._text[row]] for row in rows.tolist()]
+
+
+def _terms_of(said: Annotations) -> tuple[list[UInt32s], list[Float32s]]:
+    kept = [ids != NO_TERM for ids in said.ids]
+    pairs = zip(said.ids, said.weights, kept, strict=True)
+    both = [(ids[k], weights[k]) for ids, weights, k in pairs]
+    return [ids for ids, _ in both], [weights for _, weights in both]
+
+
+def _categorise(
+    lookup: Lookup, whole: Categories, rows: UInt32s, incidence: Incidence
+) -> Categories:
+    ids = np.full((len(rows), whole.config.keep), NO_CATEGORY, np.uint16)
+    shares = np.zeros(ids.shape, np.float32)
+    boards = [incidence.boards_of(row) for row in rows.tolist()]
+    indptr = np.concatenate([[0], np.cumsum([len(some) for some in boards])]).astype(np.int64)
+    flat = np.concatenate([np.empty(0, np.uint32), *boards])
+    names = Rows(lookup.snapshot.table("boards")).take(flat, ["category"])["category"]
+    numbers = pc.index_in(pc.utf8_trim_whitespace(names), _one(whole.names))
+    numbers = np.asarray(pc.fill_null(numbers, NO_CATEGORY)).astype(np.uint16)
+    category_shares(
+        indptr, np.arange(len(flat), dtype=np.uint32), numbers, len(whole.names),
+        whole.config.threshold, ids, shares,
+    )  # fmt: skip
+    nothing = np.empty(0, np.uint32)
+    return Categories(whole.names, ids, shares, np.zeros(1, np.int64), nothing, whole.config)
+
+
+def _one(names: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+
+
+def _keys(boards: npt.NDArray[np.uint32], images: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    keys: npt.NDArray[np.uint64] = boards.astype(np.uint64) << np.uint64(32) | images
+    return keys
