@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data.image_cache import ImageCache
 from pinjoin.data.rejects import DUPLICATE_PIN, Rejects
+from pinjoin.data.schema import Type, attributes_of
 from pinjoin.data.sources import Source
 from pinjoin.features import category, text, topics
 from pinjoin.features.pictures import save_pictures
@@ -49,6 +50,7 @@ class BuildConfig:
     base: str | None = None  # folder that relative image references start from
     fetch: bool = False  # whether http(s) references are fetched
     encoder: str | None = DEFAULT_ENCODER  # a name or a path; None: pictures are not looked at
+    attributes: dict[str, Type] = field(default_factory=dict)  # the pins' own columns to filter by
 
     def __post_init__(self) -> None:
         allowed = ("reference", "pixels", "perceptual")
@@ -97,7 +99,8 @@ def build(
     raises InputError at the first. Whatever fails, the snapshot that was current stays current.
     """
     workspace = Path(workspace)
-    config = BuildConfig(signature, _absolute(images), _absolute(base), fetch, encoder)
+    attributes = attributes_of(pins.schema)
+    config = BuildConfig(signature, _absolute(images), _absolute(base), fetch, encoder, attributes)
     files = ImageFiles(config, workspace / "cache")
     input_hash = hashlib.sha256(
         "\n".join([pins.fingerprint(), boards.fingerprint(), signature]).encode()

@@ -43,6 +43,14 @@ _EPILOG = """\b
     help="Which column of your tables is one of ours, as in image=photo_url; for one table only: "
     "boards.title=name; title= leaves a column out.",
 )
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="COLUMN",
+    help="Keep a column of your pins to filter by, as in in_stock; with its type (bool, number, "
+    "text or time) where its values could mislead: sku:text. May be repeated.",
+)
 @click.option("--preset", metavar="NAME", help="unsplash, pinterest-iccv or movielens.")
 @click.option(
     "--signature",
@@ -69,6 +77,7 @@ def build(
     boards: tuple[str, ...],
     images: Path | None,
     mapping: tuple[str, ...],
+    attributes: tuple[str, ...],
     preset: str | None,
     signature: str,
     encoder: str | None,
@@ -90,7 +99,7 @@ def build(
     from pinjoin.core.progress import reporter
     from pinjoin.features.visual import DEFAULT_ENCODER
 
-    catalogue = _open(preset, pins, boards, mapping, encoding)
+    catalogue = _open(preset, pins, boards, mapping, attributes, encoding)
     with announce_compilation():
         summary = run(
             workspace,
@@ -141,28 +150,31 @@ def _open(
     pins: tuple[str, ...],
     boards: tuple[str, ...],
     mapping: tuple[str, ...],
+    attributes: tuple[str, ...],
     encoding: str | None,
 ) -> Catalogue:
     from pinjoin.core.errors import ConfigError
+    from pinjoin.data.attributes import parse_attributes
     from pinjoin.data.mapping import parse_map
     from pinjoin.data.presets import Catalogue, open_preset
     from pinjoin.data.sources import open_source
 
     if preset is not None:
-        if boards or mapping or len(pins) != 1:
+        if boards or mapping or attributes or len(pins) != 1:
             raise click.UsageError(
-                "--preset takes one --pins, the directory of the dataset, and neither --boards "
-                "nor --map."
+                "--preset takes one --pins, the directory of the dataset, and neither --boards, "
+                "--map nor --attribute."
             )
         return open_preset(preset, pins[0])
     if not boards:
         raise click.UsageError("Missing option '--boards'.")
     try:
         theirs = parse_map(mapping)
+        parse_attributes(attributes)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     return Catalogue(
-        open_source("pins", _where(pins), theirs["pins"], encoding=encoding),
+        open_source("pins", _where(pins), theirs["pins"], attributes=attributes, encoding=encoding),
         open_source("boards", _where(boards), theirs["boards"], encoding=encoding),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pinjoin.data.rejects import Rejects
+from pinjoin.data.schema import Type
 
 T = TypeVar("T")
 
@@ -68,8 +69,15 @@ class Part(Protocol):
     def length(self) -> int | None:
         """Number of rows where the file says it, else None. 0: the file certainly has no row."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether `columns` are all; False where only the first rows were asked for theirs."""
+
     def column_type(self, column: str) -> pa.DataType | None:
         """The declared type of a column; None in text formats, where each value tells its own."""
+
+    def look(self, columns: Sequence[str]) -> dict[str, Type]:
+        """The types of columns, as declared or as their first values look, if they have any."""
 
     def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The rows, with these columns only.

@@ -6,7 +6,7 @@ patterns) run only on batches whose bytes show that they may be needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,10 @@ import pyarrow.compute as pc
 from pinjoin.data import strings, values
 from pinjoin.data.blocks import Block
 from pinjoin.data.rejects import VALUE_LIMIT, Rejects
-from pinjoin.data.schema import IDS, TIMESTAMP
+from pinjoin.data.schema import IDS, TIMESTAMP, TYPES
 
 FIELD_LIMIT = 1 << 20
 """A field longer than this (bytes) is no title or path; its row is rejected."""
-
-MISSING_WORDS = ("nan", "NaN", "NAN", "null", "NULL", "None", "<NA>", "NaT")
-"""What programs write for a missing id, read as such. (Not `NA`: it may be Namibia.)"""
 
 NOT_UTF8 = "not UTF-8 text"
 TOO_LONG = "the field is longer than 1 MiB"
@@ -30,6 +27,9 @@ CONTROL = "a control character in {column}"
 NOT_WHOLE = "{column} is a number that is not whole, or too large to be exact"
 NO_TIME = "not a time between the years 1 and 9999; the row is kept without it"
 NO_NUMBER = "not a finite number; the row is kept without it"
+NOT_BOOL = "{column} is neither true nor false; the row is kept without it"
+NOT_NUMBER = "{column} is no finite number, or too large to be exact; the row is kept without it"
+NOT_TIME = "{column} is not a time between the years 1 and 9999; the row is kept without it"
 
 _REMEDIES = {
     NOT_UTF8: "Save the file as UTF-8, or give encoding='latin-1' (--encoding latin-1) or what "
@@ -41,6 +41,15 @@ _REMEDIES = {
     NO_TIME: "Write unix seconds (divide milliseconds by 1000) or ISO 8601, such as "
     "2015-03-01T12:00:00Z.",
     NO_NUMBER: "Write a plain number, or leave it empty.",
+    **dict.fromkeys(
+        (NOT_BOOL, NOT_NUMBER, NOT_TIME),
+        "Mend it, leave it empty, or keep the column as text: --attribute {column}:text.",
+    ),
+}
+_ATTRIBUTES: Mapping[pa.DataType, tuple[values.Reader, str]] = {
+    TYPES["bool"]: (values.booleans, NOT_BOOL),
+    TYPES["number"]: (values.exact_numbers, NOT_NUMBER),
+    TYPES["time"]: (values.times, NOT_TIME),
 }
 
 
@@ -48,10 +57,19 @@ class Cleaner:
     """Makes canonical batches of one file's blocks."""
 
     def __init__(
-        self, schema: pa.Schema, columns: Mapping[str, str], file: str, rejects: Rejects
+        self,
+        schema: pa.Schema,
+        columns: Mapping[str, str],
+        file: str,
+        rejects: Rejects,
+        attributes: Collection[str] = (),
     ) -> None:
-        """`columns` gives the file's name for each canonical column that it has."""
+        """`columns` gives the file's name for each column of `schema` that it has.
+
+        `attributes`: those that are read as `Source` says of them.
+        """
         self._schema = schema
+        self._attributes = frozenset(attributes)
         self._columns = columns
         self._file = file
         self._rejects = rejects
@@ -70,6 +88,8 @@ class Cleaner:
         if name not in self._columns or not work.block.length:
             return self._null(field, work.block.length)
         raw = work.block.columns[self._columns[name]]
+        if name in self._attributes:
+            return work.attribute(field, raw)
         if field.type == TIMESTAMP:
             return work.values(name, raw, values.times, NO_TIME)
         if field.type == pa.float64():
@@ -121,6 +141,15 @@ class _Work:
         array, view, _ = self._valid(column, self._as_text(raw), raw)
         return strings.with_nulls(array, view.lengths == 0)
 
+    def attribute(self, field: pa.Field, raw: pa.Array) -> pa.Array:
+        """What filters compare: null where missing, text stripped and NFC-normalised."""
+        if field.type in _ATTRIBUTES:
+            read, reason = _ATTRIBUTES[field.type]
+            return self.values(field.name, raw, lambda a: read(values.present(a)), reason)
+        array, view, (_, high) = self._valid(field.name, self._as_text(raw), raw)
+        array = _trimmed(array, view, high, normal_form=True)
+        return self._require(field.name, array, raw, required=False)
+
     def values(self, column: str, raw: pa.Array, read: values.Reader, reason: str) -> pa.Array:
         """Times or numbers; a value that is none is dropped, its row is kept."""
         array = strings.as_strings(raw)
@@ -162,11 +191,7 @@ class _Work:
         array, view, (low, high) = self._valid(column, array, raw)
         if low > 0x20 and high < 0x7F:
             return array
-        if high > 0x7F:
-            array = pc.utf8_trim_whitespace(array)
-            array = pc.utf8_normalize(array, "NFC") if normal_form else array
-        elif view.has_blank_edge():
-            array = pc.ascii_trim_whitespace(array)
+        array = _trimmed(array, view, high, normal_form)
         if low < 0x20 or high >= 0x7F:
             bad = values.rows_of(pc.match_substring_regex(array, r"\p{Cc}"))
             if bad.any():
@@ -185,7 +210,7 @@ class _Work:
             initials = view.data[view.offsets[short]]
             short = short[np.isin(initials, np.frombuffer(b"nN<", np.uint8))]
         if len(short):
-            words = pc.is_in(array.take(pa.array(short)), pa.array(MISSING_WORDS))
+            words = pc.is_in(array.take(pa.array(short)), pa.array(values.MISSING_WORDS))
             missing[short[values.rows_of(words)]] = True
         array = strings.with_nulls(array, missing)
         if required and array.null_count:
@@ -219,9 +244,19 @@ class _Work:
         )
 
 
+def _trimmed(
+    array: pa.StringArray, view: strings.View, high: int, normal_form: bool
+) -> pa.StringArray:
+    """Text without blank edges; `high` is the largest of its bytes."""
+    if high > 0x7F:
+        array = pc.utf8_trim_whitespace(array)
+        return pc.utf8_normalize(array, "NFC") if normal_form else array
+    return pc.ascii_trim_whitespace(array) if view.has_blank_edge() else array
+
+
 def _as_id_text(raw: pa.Array) -> tuple[pa.StringArray, np.ndarray]:
-    if pa.types.is_null(raw.type):
-        return pa.nulls(len(raw), pa.string()), np.zeros(len(raw), bool)
+    if pa.types.is_null(raw.type) or pa.types.is_boolean(raw.type):
+        return raw.cast(pa.string()), np.zeros(len(raw), bool)
     return values.whole_numbers(raw)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pinjoin.core.errors import InputError
 from pinjoin.data.blocks import Block
 from pinjoin.data.formats import Opening
+from pinjoin.data.schema import Type, type_of
 
 BATCH_ROWS = 1 << 17
 
@@ -25,7 +26,24 @@ def damaged(name: str, what: str, error: BaseException) -> InputError:
     )
 
 
-class ParquetPart:
+class _Declared:
+    """What both have: a schema that says everything of the columns."""
+
+    complete = True
+    _schema: pa.Schema
+
+    def column_type(self, column: str) -> pa.DataType | None:
+        """The column's type."""
+        return self._schema.field(column).type
+
+    def look(self, columns: Sequence[str]) -> dict[str, Type]:
+        """The declared types of columns; a column of Arrow's type null has none."""
+        found = {column: self._schema.field(column).type for column in columns}
+        known = {c: type_of(kind) for c, kind in found.items() if not pa.types.is_null(kind)}
+        return {column: kind for column, kind in known.items() if kind is not None}
+
+
+class ParquetPart(_Declared):
     """One Parquet file, its footer read."""
 
     def __init__(self, opening: Opening) -> None:
@@ -35,10 +53,6 @@ class ParquetPart:
             self._schema = file.schema_arrow
             self.length: int | None = file.metadata.num_rows
         self.columns = tuple(self._schema.names)
-
-    def column_type(self, column: str) -> pa.DataType | None:
-        """The column's type."""
-        return self._schema.field(column).type
 
     def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The columns in batches of 131,072 rows, one row group after the other."""
@@ -60,7 +74,7 @@ class ParquetPart:
             raise damaged(self.name, "its footer", error) from error
 
 
-class ArrowPart:
+class ArrowPart(_Declared):
     """One Arrow IPC file or stream (`.arrow`, `.feather`, `.arrows`)."""
 
     def __init__(self, opening: Opening) -> None:
@@ -71,10 +85,6 @@ class ArrowPart:
             batches = getattr(reader, "num_record_batches", None)
             self.length: int | None = 0 if batches == 0 else None
         self.columns = tuple(self._schema.names)
-
-    def column_type(self, column: str) -> pa.DataType | None:
-        """The column's type."""
-        return self._schema.field(column).type
 
     def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The columns in batches of at most 131,072 rows."""

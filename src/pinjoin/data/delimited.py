@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from pyarrow import csv as arrow_csv
 from pinjoin.data import strings
 from pinjoin.data.blocks import Block, Fault
 from pinjoin.data.formats import Opening, extension, not_utf8, refuse_other_encoding
+from pinjoin.data.guesses import guess_text
 from pinjoin.data.records import (
     QUOTE_REMEDY,
     UNCLOSED,
@@ -27,6 +29,7 @@ from pinjoin.data.records import (
     record_starts,
     shown,
 )
+from pinjoin.data.schema import Type
 
 _DELIMITERS = (",", "\t", ";", "|")
 _RAGGED = "the row has {found} fields; the header has {expected}"
@@ -91,6 +94,7 @@ class DelimitedPart:
     """One CSV or TSV file, its header read."""
 
     length: int | None = None
+    complete = True
 
     def __init__(self, opening: Opening, header: Header) -> None:
         self.name = opening.name
@@ -105,7 +109,16 @@ class DelimitedPart:
         """None: text tells no types."""
         return None
 
-    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
+    def look(self, columns: Sequence[str]) -> dict[str, Type]:
+        """The types that the values of the first 2 MiB (or the first row) look like."""
+        if not columns:
+            return {}
+        with closing(self.blocks(columns)) as blocks:
+            first = next((block for block in blocks if block.length), None)
+        seen = {} if first is None else {c: guess_text(a) for c, a in first.columns.items()}
+        return {column: kind for column, kind in seen.items() if kind is not None}
+
+    def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Generator[Block]:
         """Every column as strings (bytes not yet checked to be UTF-8).
 
         A quote that is not closed swallows lines up to the next quote. Where the row is then

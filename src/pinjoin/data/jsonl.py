@@ -12,9 +12,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
+from pinjoin.core.errors import InputError
 from pinjoin.data.blocks import Block, Fault
 from pinjoin.data.formats import Opening, refuse_other_encoding
+from pinjoin.data.guesses import guess_json
 from pinjoin.data.records import RECORD_LIMIT, count_lines, text_chunks
+from pinjoin.data.schema import Type
 
 _SAMPLE_LINES = 1000
 _REMEDY = 'Each line must be one JSON object, such as {"pin_id": "1", "image": "1.jpg"}.'
@@ -24,6 +27,7 @@ class JsonLinesPart:
     """One JSON-lines file. Its columns are the keys of its first 1,000 objects."""
 
     length: int | None = None
+    complete = False
 
     def __init__(self, opening: Opening) -> None:
         self.name = opening.name
@@ -39,6 +43,21 @@ class JsonLinesPart:
     def column_type(self, column: str) -> pa.DataType | None:
         """None: each value tells its own type."""
         return None
+
+    def look(self, columns: Sequence[str]) -> dict[str, Type]:
+        """The types that the values of its first 1,000 objects look like."""
+        objects = list(_sample(self._opening.head))
+        found: dict[str, Type] = {}
+        for column in columns:
+            given = [value for one in objects if (value := one.get(column)) is not None]
+            if given and all(isinstance(value, list | dict) for value in given):
+                raise InputError(
+                    f"{self.name}: {column!r} holds a JSON {_kind(given[0])} in each object; an "
+                    "attribute must be one value. Give one, or leave the attribute out."
+                )
+            if (kind := guess_json(given)) is not None:
+                found[column] = kind
+        return found
 
     def blocks(self, columns: Sequence[str], one_line: Collection[str] = ()) -> Iterator[Block]:
         """The objects' values of these keys; what is neither text nor number as its JSON text."""
@@ -178,6 +197,8 @@ def _type_of(values: Sequence[Any]) -> pa.DataType | None:
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {str}:
         return pa.string()
+    if kinds == {bool}:
+        return pa.bool_()
     if kinds == {int}:
         return pa.int64() if all(abs(v or 0) < 2**63 for v in values) else None
     return pa.float64() if kinds <= {int, float} else None

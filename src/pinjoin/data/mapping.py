@@ -16,6 +16,7 @@ from pinjoin.data.schema import (
     Kind,
     canonical_schema,
     is_feature,
+    type_of,
 )
 
 _KINDS: tuple[Kind, ...] = ("pins", "boards")
@@ -70,7 +71,7 @@ def resolve(kind: Kind, part: Part, mapping: Mapping[str, str]) -> dict[str, str
         if name not in found and theirs and (name in REQUIRED[kind] or name in mapping):
             raise _missing(kind, part, name, theirs)
     for name, theirs in found.items():
-        _refuse_duplicate(part, name, theirs)
+        refuse_duplicate(part, name, theirs)
     return found
 
 
@@ -78,7 +79,7 @@ def check_types(part: Part, columns: Mapping[str, str]) -> None:
     """InputError if a column's declared type cannot hold what it is wanted for."""
     for name, theirs in columns.items():
         kind = part.column_type(theirs)
-        if kind is not None and not _fits(name, _plain(kind)):
+        if kind is not None and not _fits(name, kind):
             raise InputError(
                 f"{part.name}: column {theirs!r} has type {kind}; {name} must be {_allowed(name)}. "
                 f"Convert it, or map another column: --map {name}=COLUMN"
@@ -115,7 +116,8 @@ def _missing(kind: Kind, part: Part, name: str, theirs: str) -> InputError:
     )
 
 
-def _refuse_duplicate(part: Part, name: str, theirs: str) -> None:
+def refuse_duplicate(part: Part, name: str, theirs: str) -> None:
+    """InputError if two of the part's columns have the name that is wanted."""
     at = [str(i) for i, column in enumerate(part.columns, 1) if column == theirs]
     if len(at) > 1:
         raise InputError(
@@ -124,26 +126,11 @@ def _refuse_duplicate(part: Part, name: str, theirs: str) -> None:
         )
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    t = pa.types
-    tests = (t.is_string, t.is_large_string, t.is_string_view, t.is_binary, t.is_large_binary)
-    return any(test(kind) for test in (*tests, t.is_binary_view, t.is_null))
-
-
 def _fits(name: str, kind: pa.DataType) -> bool:
-    t = pa.types
-    number = t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind)
-    if _is_text(kind):
-        return True
+    found = type_of(kind)
     if name == "created_at":
-        return bool(number or t.is_timestamp(kind) or t.is_date(kind))
-    if name in IDS or name == "image":
-        return bool(number)
-    return bool(number or t.is_boolean(kind))
+        return found in ("text", "number", "time")
+    return found in ("text", "number") or (found == "bool" and name not in (*IDS, "image"))
 
 
 def _allowed(name: str) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from pinjoin.core.errors import InputError
+from pinjoin.core.errors import InputError, check
 from pinjoin.core.progress import Progress, silent
+from pinjoin.data.attributes import decide, parse_attributes
 from pinjoin.data.blocks import Part
 from pinjoin.data.cleaning import Cleaner
 from pinjoin.data.locations import Where
 from pinjoin.data.mapping import check_mapping, check_types, resolve
 from pinjoin.data.rejects import Rejects
-from pinjoin.data.schema import IDS, PINS, REQUIRED, Kind, canonical_schema, is_feature
+from pinjoin.data.schema import IDS, PINS, REQUIRED, Kind, Type, canonical_schema, is_feature
 from pinjoin.data.tables import Table, open_table, read_blocks
 
 __all__ = ["Rejects", "Source", "TableSource", "open_source"]
@@ -29,7 +30,7 @@ class Source(Protocol):
 
     @property
     def schema(self) -> pa.Schema:
-        """The canonical schema of its kind, with its `feature_*` columns: that of every batch."""
+        """That of every batch: the canonical one, with `feature_*` columns and attributes."""
 
     def batches(self, rejects: Rejects, progress: Progress = silent) -> Iterator[pa.RecordBatch]:
         """The good rows in input order; what is wrong with the others goes to `rejects`.
@@ -45,19 +46,27 @@ class Source(Protocol):
 class TableSource:
     """Pins or boards in files. Made by `open_source`."""
 
-    def __init__(self, kind: Kind, table: Table, mapping: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        table: Table,
+        mapping: Mapping[str, str],
+        attributes: Mapping[str, Type | None],
+    ) -> None:
         self.name = table.name
         self._kind = kind
         self._table = table
-        self._columns = [resolve(kind, part, mapping) for part in table.parts]
-        for part, columns in zip(table.parts, self._columns, strict=True):
+        found = [resolve(kind, part, mapping) for part in table.parts]
+        for part, columns in zip(table.parts, found, strict=True):
             check_types(part, columns)
-        features = {c for found in self._columns for c in found if is_feature(kind, c)}
-        self._schema = canonical_schema(kind, features)
+        features = {c for columns in found for c in columns if is_feature(kind, c)}
+        self._attributes = decide(table.parts, attributes)
+        self._columns = [{**columns, **{a: a for a in self._attributes}} for columns in found]
+        self._schema = canonical_schema(kind, features, self._attributes)
 
     @property
     def schema(self) -> pa.Schema:
-        """The canonical schema with the features that any part has."""
+        """The canonical schema with the features that any part has, and the attributes."""
         return self._schema
 
     @property
@@ -95,7 +104,7 @@ class TableSource:
     def _part_batches(
         self, part: Part, columns: Mapping[str, str], rejects: Rejects
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
-        cleaner = Cleaner(self._schema, columns, part.name, rejects)
+        cleaner = Cleaner(self._schema, columns, part.name, rejects, self._attributes)
         one_line = {theirs for name, theirs in columns.items() if name in IDS or name == "image"}
         for block in read_blocks(part, list(columns.values()), one_line):
             yield cleaner.clean(block), block.length + len(block.faults)
@@ -106,6 +115,7 @@ def open_source(
     where: Where,
     mapping: Mapping[str, str] | None = None,
     *,
+    attributes: Iterable[str] = (),
     encoding: str | None = None,
     filesystem: Any = None,
 ) -> TableSource:
@@ -118,18 +128,25 @@ def open_source(
 
     `mapping` gives the table's column for a canonical one, as in `{"image": "photo_url"}`; an
     empty name leaves an optional column out. Without it, columns are found by their canonical
-    names. What is not in the canonical schema and not named `feature_*` (pins) is ignored.
+    names. Of pins, numeric columns named `feature_*` are kept for the ranker and `attributes`
+    for filters; all others are ignored. An attribute is `NAME`, or `NAME:TYPE` with a TYPE of
+    bool, number, text, time; without one it is what Parquet and Arrow declare, or what 99 % of
+    the first values of CSV and JSON lines are, else text.
 
     Values: ids are stripped, NFC-normalised, and whole numbers written `12.0` become `12`; an
     empty or missing `board_id` is a pin on no board; `created_at` is unix seconds or ISO 8601,
     UTC where it has no zone. A row without `pin_id` or `image`, with a control character in an
     id or image, a field above 1 MiB, bytes that are not UTF-8 or the wrong number of fields is
-    rejected; a `created_at` or feature that cannot be read is dropped, and its row is kept.
+    rejected; a `created_at`, feature or attribute that cannot be read is dropped, and its row is
+    kept. Attributes of text are stripped and NFC-normalised; true and false may be yes, no, t, f,
+    y, n, 1, 0 in any case; `nan`, `null`, `None` are missing.
 
     Raises ConfigError for a wrong parameter, InputError (before any row is read) for what is
     missing, unreadable, empty, no table, or without a required column.
     """
     given = check_mapping(kind, mapping or {})
     wanted = [given.get(c, c) for c in (*REQUIRED[kind], *(PINS.names if kind == "pins" else ()))]
-    table = open_table(where, wanted, encoding=encoding, filesystem=filesystem)
-    return TableSource(kind, table, given)
+    own = parse_attributes(attributes)
+    check(not own or kind == "pins", "attributes", "open_source", "empty for boards", [*own])
+    table = open_table(where, [*wanted, *own], encoding=encoding, filesystem=filesystem)
+    return TableSource(kind, table, given, own)

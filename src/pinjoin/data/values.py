@@ -16,6 +16,10 @@ Reader = Callable[[pa.Array], tuple[pa.Array, np.ndarray]]
 EARLIEST, LATEST = -62_135_596_800, 253_402_300_799  # the years 1 and 9999, in unix seconds
 EXACT = 2**53  # below this, a float is exactly one integer
 
+MISSING_WORDS = ("nan", "NaN", "NAN", "null", "NULL", "None", "<NA>", "NaT")
+"""What programs write for a missing value, read as such. (Not `NA`: it may be Namibia.)"""
+
+_TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _NUMBER = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
 _TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?([Zz]|UTC|[+-]\d\d(:?\d\d)?))?)?$"
 _ZONE = r"[T ]\d\d.*(?:Z|[+-]\d\d(:?\d\d)?)$"
@@ -60,6 +64,54 @@ def numbers(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return pa.array(found, mask=~np.isfinite(found)), bad | infinite
 
 
+def exact_numbers(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """As `numbers`, without whole numbers that a float cannot tell from their neighbours.
+
+    >>> exact_numbers(pa.array(["9007199254740993", "1e300"]))[0].to_pylist()
+    [None, 1e+300]
+    """
+    found, bad = numbers(array)
+    large = rows_of(pc.greater_equal(pc.abs(found), float(EXACT)))
+    if pa.types.is_string(array.type):
+        large &= rows_of(pc.match_substring_regex(array, r"^\s*[+-]?\d+\s*$"))
+    elif pa.types.is_floating(array.type):
+        large[:] = False
+    return (pc.if_else(pa.array(large), None, found) if large.any() else found), bad | large
+
+
+def booleans(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Any column as true and false, and which rows hold something else: bool [n].
+
+    >>> booleans(pa.array(["Yes", "f", "0", "maybe", ""]))[0].to_pylist()
+    [True, False, False, None, None]
+    """
+    kind = array.type
+    if pa.types.is_null(kind) or pa.types.is_boolean(kind):
+        return array.cast(pa.bool_()), np.zeros(len(array), bool)
+    if pa.types.is_string(kind):
+        text = pc.utf8_lower(pc.utf8_trim_whitespace(array))
+        true, false = (pc.is_in(text, pa.array(words)) for words in (_TRUE, _FALSE))
+        given = pc.not_equal(text, "")
+    else:
+        value = array.cast(pa.float64(), safe=False)
+        true, false = (pc.fill_null(pc.equal(value, float(bit)), False) for bit in (1, 0))
+        given = pc.invert(pc.is_nan(value))
+    known = pc.or_(true, false)
+    return pc.if_else(known, true, None), rows_of(pc.and_(given, pc.invert(known)))
+
+
+def present(array: pa.Array) -> pa.Array:
+    """Text stripped, and null where it says that there is none; any other column as it is.
+
+    >>> present(pa.array([" a ", "", "NaN"])).to_pylist()
+    ['a', None, None]
+    """
+    if not pa.types.is_string(array.type):
+        return array
+    text = pc.utf8_trim_whitespace(array)
+    return pc.if_else(pc.is_in(text, pa.array(["", *MISSING_WORDS])), None, text)
+
+
 def times(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """Any column as UTC seconds, and which rows hold no such time: bool [n].
 
@@ -70,6 +122,8 @@ def times(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     kind = array.type
     if pa.types.is_null(kind):
         return pa.nulls(len(array), TIMESTAMP), np.zeros(len(array), bool)
+    if pa.types.is_boolean(kind):
+        return pa.nulls(len(array), TIMESTAMP), rows_of(array.is_valid())
     if pa.types.is_string(kind):
         return _times_of_text(array)
     if pa.types.is_temporal(kind):

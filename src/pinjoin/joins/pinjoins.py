@@ -19,8 +19,8 @@ from pinjoin.data.sources import Source
 from pinjoin.joins.boardjoins import Boards
 from pinjoin.joins.references import normalise_references
 
-PIN_COLUMNS = ("pin_id", "title", "description", "link", "user_id", "created_at")
-"""What is kept of each pin beside its rows; the user's `feature_*` columns follow."""
+JOINED_COLUMNS = ("board_id", "image")
+"""What becomes rows of each pin; its other columns are stored as they are."""
 
 Sign = Callable[[pa.ChunkedArray], list[str | None]]
 """From the raw image references to a signature each; None = joined by its reference."""
@@ -59,8 +59,7 @@ class Joined:
 
 def pin_schema(source: Source) -> pa.Schema:
     """Schema of the stored pins table."""
-    names = [n for n in source.schema.names if n in PIN_COLUMNS or n.startswith("feature_")]
-    return pa.schema([source.schema.field(name) for name in names])
+    return pa.schema([field for field in source.schema if field.name not in JOINED_COLUMNS])
 
 
 def read_pins(
