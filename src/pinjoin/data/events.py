@@ -19,9 +19,10 @@ from pinjoin.core.errors import ConfigError, InputError
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data import strings, values
 from pinjoin.data.blocks import Block, Part
-from pinjoin.data.cleaning import NO_TIME, Cleaner, _Work
+from pinjoin.data.cleaning import Cleaner
+from pinjoin.data.intake import NO_TIME, Intake
 from pinjoin.data.locations import Where
-from pinjoin.data.rejects import VALUE_LIMIT, Rejects
+from pinjoin.data.rejects import Rejects
 from pinjoin.data.schema import TIMESTAMP
 from pinjoin.data.tables import Table, open_table, read_blocks
 
@@ -225,15 +226,15 @@ class _EventCleaner(Cleaner):
         block.report(self._file, self._rejects)
         if not block.length:
             return pa.RecordBatch.from_pylist([], schema=EVENTS)
-        work = _EventWork(block, self._file, self._rejects)
+        work = Intake(block, self._file, self._rejects)
         arrays = {field.name: self._event_column(field, work) for field in EVENTS}
         shown = pc.equal(arrays["action"], ACTIONS[0])
         unplaced = values.rows_of(pc.and_(shown, arrays["position"].is_null()))
-        work.lose(unplaced, "position", NO_POSITION, [None] * block.length)
+        _lose(work, unplaced, "position", pa.nulls(block.length), NO_POSITION)
         batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=EVENTS)
         return batch.filter(pa.array(~work.lost)) if work.any_lost else batch
 
-    def _event_column(self, field: pa.Field, work: _EventWork) -> pa.Array:
+    def _event_column(self, field: pa.Field, work: Intake) -> pa.Array:
         name = field.name
         if name == "position" and name not in self._columns:
             row, column = (self._place(part, work) for part in GRID)
@@ -248,7 +249,7 @@ class _EventCleaner(Cleaner):
         ids = work.ids(name, raw, required=not field.nullable)
         return _actions(ids, work) if name == "action" else ids
 
-    def _place(self, name: str, work: _EventWork) -> pa.StringArray:
+    def _place(self, name: str, work: Intake) -> pa.StringArray:
         """A position in its one form: "3" or "2,5"."""
         raw = work.block.columns[self._columns[name]]
         text = work.ids(name, raw, required=False)
@@ -258,38 +259,22 @@ class _EventCleaner(Cleaner):
         bad = values.rows_of(pc.invert(pc.match_substring_regex(text, _PLACE)))
         if name != "position":
             bad |= values.rows_of(pc.match_substring(text, ","))
-        work.lose(bad, name, NO_PLACE, given)
+        _lose(work, bad, name, given, NO_PLACE)
         if values.rows_of(pc.match_substring_regex(text, r"(^|,)0\d")).any():
             text = pc.replace_substring_regex(text, r"(^|,)0+(\d)", r"\1\2")
         return text
 
 
-class _EventWork(_Work):
-    """One block on its way."""
-
-    def lose(self, bad: np.ndarray, column: str, reason: str, given: Any) -> None:
-        """Reject rows that no earlier reason has lost."""
-        new = np.flatnonzero(bad & ~self.lost)
-        if not len(new):
-            return
-        self._rejects.add_many(
-            file=self._file,
-            rows=self.block.rows(new).tolist(),
-            column=column,
-            values=(_shown(given[i]) for i in new.tolist()),
-            reason=reason,
-            remedy=_REMEDIES[reason],
-        )
-        self.lost[new] = True
-        self.any_lost = True
+def _lose(work: Intake, bad: np.ndarray, column: str, given: pa.Array, reason: str) -> None:
+    work.lose(bad, column, given, reason, _REMEDIES[reason])
 
 
-def _actions(ids: pa.StringArray, work: _EventWork) -> pa.StringArray:
+def _actions(ids: pa.StringArray, work: Intake) -> pa.StringArray:
     known = pa.array(ACTIONS)
     if not pc.all(pc.is_in(ids, known), min_count=0).as_py():
         given = ids
         ids = pc.utf8_lower(ids)
-        work.lose(values.rows_of(pc.invert(pc.is_in(ids, known))), "action", NO_ACTION, given)
+        _lose(work, values.rows_of(pc.invert(pc.is_in(ids, known))), "action", given, NO_ACTION)
     return ids
 
 
@@ -297,8 +282,3 @@ def _all_plain(text: pa.StringArray) -> bool:
     """Whether there is nothing but digits."""
     low, high = strings.View.of(text).range()
     return low >= ord("0") and high <= ord("9")
-
-
-def _shown(value: Any) -> str | None:
-    text = value.as_py() if isinstance(value, pa.Scalar) else value
-    return None if text is None else text[:VALUE_LIMIT]

@@ -22,7 +22,6 @@ from pinjoin.core.errors import InputError
 from pinjoin.core.ids import StringTable
 from pinjoin.core.progress import Progress
 from pinjoin.data.blocks import Block
-from pinjoin.data.cleaning import NO_TIME
 from pinjoin.data.derived import (
     BATCH_ROWS,
     DerivedSource,
@@ -33,6 +32,7 @@ from pinjoin.data.derived import (
     open_columns,
 )
 from pinjoin.data.double_colons import open_double_colons
+from pinjoin.data.intake import NO_TIME
 from pinjoin.data.presets import Catalogue
 from pinjoin.data.rejects import Dropped, Rejects
 from pinjoin.data.schema import BOARDS, PINS, TIMESTAMP

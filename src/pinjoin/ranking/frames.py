@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from pinjoin.core.errors import InputError
 from pinjoin.core.types import UInt32s
+from pinjoin.data.frames import action_codes, joined, numbered, plain, require, to_arrow
 from pinjoin.ranking.coec import (
-    ACTION_CODES,
     ENGAGEMENT,
     CoecTable,
     action_weights,
@@ -61,18 +61,18 @@ def coec(
     [1.0, 1.0]
     """
     weights = action_weights(actions)
-    table, rebuild = _to_arrow(events)
+    table, rebuild = to_arrow(events, _KNOWN, "events", "coec")
     by = _places(table, by)
-    _require(table, ("query", "candidate", "action"))
+    require(table, ("query", "candidate", "action"))
     if not table.num_rows:
         raise InputError("The events have no rows. Check where they come from.")
-    query, queries = _numbered(table, "query")
-    candidate, candidates = _numbered(table, "candidate")
-    action = _actions(table)
+    query, queries = numbered(table, "query")
+    candidate, candidates = numbered(table, "candidate")
+    action = action_codes(table)
     cell, levels = _cells(table, by, action == 0)
     done = np.left_shift(np.uint8(1), action)
     if "request_id" in table.column_names:
-        kept, done = _joined(table, candidate, action)
+        kept, done = joined(table, candidate, action)
         query, candidate, cell = query[kept], candidate[kept], cell[kept]
     _check_placed(cell, by)
     shown, did = cell_totals(cell, done, len(levels), weights)
@@ -99,30 +99,6 @@ def _as_table(
     return pa.table(columns)
 
 
-def _to_arrow(events: Any) -> tuple[pa.Table, Any]:
-    """The frame as an Arrow table, and how to make a frame of its kind of another."""
-    import narwhals.stable.v2 as nw
-
-    if isinstance(events, pa.RecordBatch):
-        events = pa.Table.from_batches([events])
-    try:
-        frame = nw.from_native(events, eager_only=True)
-    except TypeError as error:
-        raise InputError(
-            "The events parameter of coec must be a data frame in memory (pandas, polars, "
-            f"pyarrow, …). Got {type(events).__name__} instead. Collect a lazy one first; for "
-            "files use `pinjoin.data.events.open_events`."
-        ) from error
-    names = [n for n in frame.columns if n in _KNOWN]
-    try:
-        table = frame.select(names).to_arrow()
-    except (pa.ArrowException, TypeError) as error:
-        raise InputError(
-            f"The events cannot be read as a table: {error}. Give each column one type."
-        ) from error
-    return table, lambda found: nw.from_arrow(found, backend=frame.implementation).to_native()
-
-
 _KNOWN = frozenset(
     {"request_id", "query", "candidate", "action", "position", "row", "column", "device", "surface"}
 )
@@ -146,64 +122,8 @@ def _places(table: pa.Table, by: Sequence[str] | None) -> tuple[str, ...]:
         raise InputError(
             f"The by parameter of coec must be some of {', '.join(allowed)}. Got {by!r} instead."
         )
-    _require(table, by)
+    require(table, by)
     return tuple(by)
-
-
-def _require(table: pa.Table, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in table.column_names:
-            also = " (or row and column, for a grid)" if name == "position" else ""
-            raise InputError(
-                f"The events have no column {name!r}{also}; of those that count there are "
-                f"{', '.join(table.column_names) or 'none'}. Rename yours."
-            )
-
-
-def _values(table: pa.Table, name: str) -> pa.Array:
-    """A column as one plain array, NaN as null."""
-    column = table.column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), None, column)
-    array = column.combine_chunks()
-    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
-
-
-def _numbered(table: pa.Table, name: str) -> tuple[UInt32s, pa.Array]:
-    """Ids as numbers in ascending order of the ids, and the ids."""
-    array = _values(table, name)
-    _refuse_null(array, name, "Leave these rows out or fill the id in.")
-    encoded = array.dictionary_encode()
-    order = pc.array_sort_indices(encoded.dictionary).to_numpy()
-    rank = np.empty(len(order), np.uint32)
-    rank[order] = np.arange(len(order), dtype=np.uint32)
-    numbers: UInt32s = rank[encoded.indices.to_numpy()]
-    return numbers, encoded.dictionary.take(pa.array(order))
-
-
-def _refuse_null(array: pa.Array, name: str, remedy: str) -> None:
-    if array.null_count:
-        first = int(pc.index(array.is_null(), True).as_py())
-        raise InputError(
-            f"The events have {array.null_count:,} rows without {name}, first in row {first} "
-            f"(counted from 0). {remedy}"
-        )
-
-
-def _actions(table: pa.Table) -> npt.NDArray[np.uint8]:
-    array = _values(table, "action")
-    _refuse_null(array, "action", "Leave these rows out.")
-    found = pc.index_in(array, pa.array(list(ACTION_CODES), pa.string()).cast(array.type))
-    if found.null_count:
-        given = array.filter(found.is_null())[0].as_py()
-        raise InputError(
-            f"The events have an action {given!r}; it must be one of "
-            f"{', '.join(ACTION_CODES)}. Rename it, or leave such rows out."
-        )
-    codes: npt.NDArray[np.uint8] = found.to_numpy(zero_copy_only=False).astype(np.uint8)
-    return codes
 
 
 _NO_CELL = 0xFFFFFFFF
@@ -220,7 +140,7 @@ def _cells(
     codes = []
     placed = np.ones(table.num_rows, bool)
     for name in by:
-        array = _values(table, name)
+        array = plain(table, name)
         missing = array.is_null().to_numpy(zero_copy_only=False)
         if name in ("position", "row", "column"):
             if (missing & is_shown).any():
@@ -250,17 +170,3 @@ def _check_placed(cell: UInt32s, by: Sequence[str]) -> None:
             f"{lost[0]} (counted from 0), and no request_id to find their impressions by. "
             "Fill them in, or add the request_id of each event."
         )
-
-
-def _joined(
-    table: pa.Table, candidate: UInt32s, action: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """(rows of the impressions, each once; what was done to them)."""
-    from pinjoin.data.event_log import join
-
-    array = _values(table, "request_id")
-    _refuse_null(array, "request_id", "Fill it in, or drop the column if requests are not known.")
-    request = array.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.uint32)
-    found = join(request, candidate, action)
-    kept = np.flatnonzero(found.state == 0)
-    return kept, found.done[kept]
