@@ -30,6 +30,7 @@ from pinjoin.features.cards import parse_card, read_card
 from pinjoin.features.visual import (
     Encoder,
     binarise,
+    halved,
     load_encoder,
     median_thresholds,
     softened,
@@ -40,7 +41,7 @@ pytest.importorskip("onnxruntime", reason='needs pip install "pinjoin[visual]"')
 onnx = pytest.importorskip("onnx", reason="builds tiny models; pip install onnx")
 
 from pinjoin.features.embedding import embed, embed_batches  # noqa: E402
-from pinjoin.features.embedding_cache import EmbeddingCache, key_hash  # noqa: E402
+from pinjoin.features.embedding_cache import EmbeddingCache, key_hash, record_type  # noqa: E402
 
 SIDE, UNITS, CLASSES = 8, 12, 40
 
@@ -459,6 +460,54 @@ def test_only_new_pictures_are_computed(
     assert embed([copy, pictures[1]], encoder, cache=cache).cached == 1
 
 
+def test_real_values_are_kept_if_asked_for_and_come_out_of_the_cache(
+    encoder: Encoder, pictures: list[Path], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    expected = encoder.encode(pictures)[0].astype(np.float16)
+    assert embed(pictures, encoder, cache=cache).fc6 is None
+    found = embed(pictures, encoder, cache=cache, keep_fc6=True)
+    assert (found.cached, found.fc6.dtype) == (0, np.float16)  # only the bits were known
+    assert np.array_equal(found.fc6, expected)
+    again = embed(pictures, encoder, cache=cache, keep_fc6=True)
+    assert again.cached == 20
+    assert np.array_equal(again.fc6, expected)
+    assert np.array_equal(again.bits, encoder.binarise(encoder.encode(pictures)[0]))
+    # Turned off and on again, nothing is lost, and nothing was written twice.
+    assert embed(pictures, encoder, cache=cache).cached == 20
+    with EmbeddingCache(cache, encoder, keep_fc6=True) as known:
+        assert len(known) == 20
+    [bits] = cache.glob("*.visual")
+    assert bits.stat().st_size < 21 * record_type(encoder).itemsize + 200
+    # Some known, some new, some broken.
+    pictures[3].write_bytes(b"<html>")
+    more = [*pictures, pictures[0].with_name("new.png")]
+    more[-1].write_bytes(picture(77))
+    mixed = embed(more, encoder, cache=cache, keep_fc6=True, batch=4)
+    assert (mixed.cached, list(mixed.failures)) == (19, [3])
+    assert np.array_equal(mixed.fc6[[0, 20]], encoder.encode([more[0], more[20]])[0].astype("f2"))
+    assert not mixed.fc6[3].any()
+
+
+def test_a_cache_that_lost_its_real_values_computes_them_again(
+    encoder: Encoder, pictures: list[Path], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    whole = embed(pictures, encoder, cache=cache, keep_fc6=True)
+    [real] = cache.glob("*.fc6")
+    content = real.read_bytes()
+    for cut in (0, 40, len(content) - 1):
+        real.write_bytes(content[:cut])
+        assert embed(pictures, encoder, cache=cache).cached == 20  # the bits are not concerned
+        assert np.array_equal(embed(pictures, encoder, cache=cache, keep_fc6=True).fc6, whole.fc6)
+        assert embed(pictures, encoder, cache=cache, keep_fc6=True).cached == 20
+
+
+def test_real_values_beyond_float16_stay_finite() -> None:
+    found = halved(np.array([[1e9, -1e9, 1.0, 2.0**-30]], dtype=np.float32))
+    assert found.tolist() == [[65504.0, -65504.0, 1.0, 0.0]]
+
+
 def test_keys_stand_for_pictures(encoder: Encoder, pictures: list[Path], tmp_path: Path) -> None:
     cache, keys = tmp_path / "cache", [f"signature {n}" for n in range(20)]
     embed(pictures, encoder, keys=keys, cache=cache)
@@ -522,10 +571,10 @@ def test_a_killed_run_resumes(encoder: Encoder, tmp_path: Path) -> None:
         """
         import sys, time
         from pathlib import Path
-        from pinjoin.features import embedding_cache
+        from pinjoin.features import record_file
         from pinjoin.features.embedding import embed_batches
         from pinjoin.features.visual import load_encoder
-        embedding_cache._FLUSH_AT = 4
+        record_file._FLUSH_AT = 4
         paths = sorted(Path(sys.argv[2]).iterdir())
         encoder, cache = load_encoder(sys.argv[1]), Path(sys.argv[3])
         for batch in embed_batches(paths, encoder, batch=2, cache=cache):

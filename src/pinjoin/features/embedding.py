@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Embeddings:
     present: NDArray[np.bool_]  # (n,) False: could not be decoded
     failures: dict[int, str] = field(default_factory=dict)
     cached: int = 0
+    fc6: NDArray[np.float16] | None = None  # (n, units); None if not kept
 
 
 def embed(
@@ -54,6 +56,7 @@ def embed(
     batch: int = 8,
     threads: int | None = None,
     cache: Path | None = None,
+    keep_fc6: bool = False,
     progress: Progress = silent,
 ) -> Embeddings:
     """Visual features of n pictures; parameters as of `embed_batches`.
@@ -64,20 +67,29 @@ def embed(
     bits = np.zeros((n, width), dtype=np.uint8)
     ids = np.zeros((n, fc8.keep), dtype=np.uint16) if fc8 else None
     values = np.zeros((n, fc8.keep), dtype=np.float16) if fc8 else None
-    out = Embeddings(bits, ids, values, np.zeros(n, dtype=np.bool_))
-    cached = 0
+    fc6 = np.zeros((n, encoder.card.fc6.units), dtype=np.float16) if keep_fc6 else None
+    present, failures, cached = np.zeros(n, dtype=np.bool_), dict[int, str](), 0
     for part in embed_batches(
-        sources, encoder, keys=keys, batch=batch, threads=threads, cache=cache, progress=progress
+        sources,
+        encoder,
+        keys=keys,
+        batch=batch,
+        threads=threads,
+        cache=cache,
+        keep_fc6=keep_fc6,
+        progress=progress,
     ):
         bits[part.rows] = part.visual.bits
         if part.visual.ids is not None and ids is not None:
             ids[part.rows] = part.visual.ids
         if part.visual.values is not None and values is not None:
             values[part.rows] = part.visual.values
-        out.present[part.rows] = True
-        out.failures.update(part.failures)
+        if fc6 is not None:
+            fc6[part.rows] = part.visual.fc6
+        present[part.rows] = True
+        failures.update(part.failures)
         cached += part.cached
-    return Embeddings(bits, ids, values, out.present, dict(sorted(out.failures.items())), cached)
+    return Embeddings(bits, ids, values, present, dict(sorted(failures.items())), cached, fc6)
 
 
 def embed_batches(
@@ -88,6 +100,7 @@ def embed_batches(
     batch: int = 8,
     threads: int | None = None,
     cache: Path | None = None,
+    keep_fc6: bool = False,
     progress: Progress = silent,
 ) -> Iterator[Batch]:
     """Yield features by the batch, in the order of `sources`.
@@ -96,14 +109,15 @@ def embed_batches(
     whole batches, so that decoding overlaps with computing and no core waits for another.
     With `cache`, a folder, features are kept there by `keys` (signatures, say; by each file's
     content if None) and by encoder; known ones are not computed again, and after a crash at
-    most 256 are. Keys that name changing content must change with it. Raises InputError when
-    another process is writing to the same cache.
+    most 256 are. Keys that name changing content must change with it. With `keep_fc6` the
+    real-valued fc6 is given (and cached) too. Raises InputError when another process is writing
+    to the same cache.
     """
     check(batch >= 1, "batch", "embed", "1 or more", batch)
     check(threads is None or threads >= 1, "threads", "embed", "1 or more", threads)
     fits = keys is None or len(keys) == len(sources)
     check(fits, "keys", "embed", f"{len(sources)} keys, one a source", keys and len(keys))
-    return _embed(sources, encoder, keys, batch, threads or cores(), cache, progress)
+    return _embed(sources, encoder, keys, batch, threads or cores(), cache, keep_fc6, progress)
 
 
 def raw_fc6(sources: Sequence[Source], encoder: Encoder, *, batch: int = 8) -> NDArray[np.float32]:
@@ -126,17 +140,18 @@ def _embed(
     batch: int,
     threads: int,
     cache: Path | None,
+    keep_fc6: bool,
     progress: Progress,
 ) -> Iterator[Batch]:
     with ExitStack() as stack:
-        known = stack.enter_context(EmbeddingCache(cache, encoder)) if cache else None
-        work = _Work(sources, encoder.single_threaded(), keys, known)
+        known = stack.enter_context(EmbeddingCache(cache, encoder, keep_fc6)) if cache else None
+        work = _Work(sources, encoder.single_threaded(), keys, known, keep_fc6)
         advance: Advance = stack.enter_context(progress("seeing pictures", len(sources)))
         pool = stack.enter_context(ThreadPoolExecutor(threads, "embed"))
         starts = range(0, len(sources), batch)
         parts = (range(start, min(start + batch, len(sources))) for start in starts)
         for rows, done in _ahead(pool, work, parts, 2 * threads):
-            yield done.batch(encoder, known)
+            yield done.batch(encoder, known, keep_fc6)
             advance(len(rows))
 
 
@@ -148,6 +163,7 @@ class _Work:
     encoder: Encoder
     keys: Sequence[str] | None
     known: EmbeddingCache | None
+    keep_fc6: bool
 
     def __call__(self, rows: range) -> _Done:
         done = _Done()
@@ -164,6 +180,8 @@ class _Work:
                 done.failures[row] = problem.reason
         if tensors:
             done.visual = self.encoder.visual(np.stack(tensors))
+            if not self.keep_fc6:
+                done.visual = replace(done.visual, fc6=None)
         return done
 
     def _key(self, row: int) -> tuple[bytes, Source]:
@@ -185,28 +203,32 @@ class _Done:
     failures: dict[int, str] = field(default_factory=dict)
     visual: Visual | None = None
 
-    def batch(self, encoder: Encoder, known: EmbeddingCache | None) -> Batch:
+    def batch(self, encoder: Encoder, known: EmbeddingCache | None, keep_fc6: bool) -> Batch:
         parts = [] if self.visual is None else [self.visual]
         if known is not None and self.visual is not None:
             known.add([key for _, key in self.new], self.visual)
         if known is not None and self.old:
             parts.append(known.get([key for _, key in self.old]))
         numbers = np.array([row for row, _ in self.new + self.old], dtype=np.int64)
-        return Batch(numbers, _join(parts, encoder), self.failures, len(self.old))
+        return Batch(numbers, _join(parts, encoder, keep_fc6), self.failures, len(self.old))
 
 
-def _join(parts: Sequence[Visual], encoder: Encoder) -> Visual:
+def _join(parts: Sequence[Visual], encoder: Encoder, keep_fc6: bool) -> Visual:
+    """Features one after another; with none, the right number of columns."""
     if len(parts) == 1:
         return parts[0]
-    fc8, width = encoder.card.fc8, -(-encoder.bits // 8)
-    keep = fc8.keep if fc8 else 0
-    ids, values = np.empty((0, keep), dtype=np.uint16), np.empty((0, keep), dtype=np.float16)
-    bits = np.concatenate([np.empty((0, width), dtype=np.uint8), *(part.bits for part in parts)])
-    if fc8 is None:
-        return Visual(bits, None, None)
-    ids = np.concatenate([ids, *(part.ids for part in parts if part.ids is not None)])
-    values = np.concatenate([values, *(part.values for part in parts if part.values is not None)])
-    return Visual(bits, ids, values)
+    fc6, fc8 = encoder.card.fc6, encoder.card.fc8
+
+    def joined(name: str, width: int, kind: type[np.generic]) -> NDArray[Any]:
+        nothing = np.empty((0, width), dtype=kind)
+        return np.concatenate([nothing, *(getattr(part, name) for part in parts)])
+
+    return Visual(
+        joined("bits", -(-encoder.bits // 8), np.uint8),
+        joined("ids", fc8.keep, np.uint16) if fc8 else None,
+        joined("values", fc8.keep, np.float16) if fc8 else None,
+        joined("fc6", fc6.units, np.float16) if keep_fc6 else None,
+    )
 
 
 def _ahead(

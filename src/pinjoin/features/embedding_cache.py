@@ -1,34 +1,24 @@
-"""Visual features on disk: appended as they are computed, so a crash or a rerun loses little.
+"""Visual features on disk, appended as they are computed: only new pictures are looked at.
 
-One file per encoder. After a header line come blocks: a fixed head (magic, number of records,
-checksum) and the records, each a 16-byte hash of the picture's key and its features. A block
-that was cut short by a crash ends the file; a block whose checksum fails is left out, and what
-it held is computed again.
+An encoder has one file of what is compared (bits, fc8), and one more of real-valued fc6 if that
+is kept: turning it on or off loses nothing of what is known.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
-import os
-import struct
-import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pinjoin.core.errors import InputError
+from pinjoin.features.record_file import RecordFile
 from pinjoin.features.visual import Encoder, Visual
 
 FORMAT = 1
-_MAGIC = b"PJVB"
-_HEAD = struct.Struct("<4sIII")  # magic, records, checksum of the records, checksum of this head
-_FLUSH_AT = 256  # records; what a crash may lose
 
 
 def record_type(encoder: Encoder) -> np.dtype[np.void]:
@@ -48,24 +38,24 @@ def key_hash(key: str | bytes) -> bytes:
 class EmbeddingCache:
     """Features by key hash, for one encoder, in `folder`. A context manager; one writer at a time.
 
-    Leaving the context writes what is left. `damaged` counts blocks left out when opening.
+    With `keep_fc6` a picture is known only if its real-valued fc6 is. Leaving the context writes
+    what is left. `damaged` counts blocks left out when opening. Raises InputError when another
+    process has the cache open.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder) -> None:
+    def __init__(self, folder: Path, encoder: Encoder, keep_fc6: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{encoder.card.name}-{encoder.digest[:16]}.visual"
-        self.damaged = 0
-        self._type = record_type(encoder)
-        about = {"format": FORMAT, "encoder": encoder.digest, "record": self._type.itemsize}
-        self._header = json.dumps(about).encode() + b"\n"
-        self._file = self._lock()
-        self._waiting: list[NDArray[np.void]] = []
-        try:
-            self._records = self._read()
-        except BaseException:
-            self._file.close()
-            raise
-        self._row = {key.tobytes(): row for row, key in enumerate(self._records["key"])}
+        name = f"{encoder.card.name}-{encoder.digest[:16]}"
+        about = {"format": FORMAT, "encoder": encoder.digest}
+        self._fc6: RecordFile | None = None
+        with ExitStack() as stack:
+            self._seen = RecordFile(folder / f"{name}.visual", record_type(encoder), about)
+            stack.callback(self._seen.close)
+            if keep_fc6:
+                record = np.dtype([("key", "V16"), ("fc6", "<f2", (encoder.card.fc6.units,))])
+                self._fc6 = RecordFile(folder / f"{name}.fc6", record, about)
+                stack.callback(self._fc6.close)
+            self._files = stack.pop_all()
 
     def __enter__(self) -> EmbeddingCache:
         return self
@@ -76,97 +66,39 @@ class EmbeddingCache:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self.flush()
-        finally:
-            self._file.close()  # gives the lock back too
+        self._files.close()
 
     def __len__(self) -> int:
-        return len(self._row)
+        return len(self._seen)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._row
+        return key in self._seen and (self._fc6 is None or key in self._fc6)
+
+    @property
+    def damaged(self) -> int:
+        return self._seen.damaged + (self._fc6.damaged if self._fc6 else 0)
 
     def get(self, keys: Sequence[bytes]) -> Visual:
         """Features of key hashes that were there when the cache was opened."""
-        found = self._records[[self._row[key] for key in keys]]
-        sparse = "ids" in (self._type.names or ())
+        found = self._seen.get(keys)
+        sparse = "ids" in (found.dtype.names or ())
         ids, values = (found["ids"], found["values"]) if sparse else (None, None)
-        return Visual(found["bits"], ids, values)
+        fc6 = None if self._fc6 is None else self._fc6.get(keys)["fc6"]
+        return Visual(found["bits"], ids, values, fc6)
 
     def add(self, keys: Sequence[bytes], visual: Visual) -> None:
         """Append features; they reach the disk by the block, and at the end."""
-        block = np.zeros(len(keys), dtype=self._type)
-        block["key"] = np.frombuffer(b"".join(keys), dtype="V16")
-        block["bits"] = visual.bits
-        if visual.ids is not None:
-            block["ids"], block["values"] = visual.ids, visual.values
-        self._waiting.append(block)
-        if sum(map(len, self._waiting)) >= _FLUSH_AT:
-            self.flush()
+        _append(self._seen, keys, bits=visual.bits, ids=visual.ids, values=visual.values)
+        if self._fc6 is not None:
+            _append(self._fc6, keys, fc6=visual.fc6)
 
-    def flush(self) -> None:
-        """Write and sync what waits."""
-        if not self._waiting:
-            return
-        block = np.concatenate(self._waiting).tobytes()
-        records = len(block) // self._type.itemsize
-        start = _MAGIC, records, zlib.crc32(block)
-        head = _HEAD.pack(*start, zlib.crc32(_HEAD.pack(*start, 0)))
-        self._file.write(head + block)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._waiting.clear()
 
-    def _lock(self) -> Any:
-        file = self.path.open("a+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise InputError(
-                f"{self.path}: another process is computing visual features with this encoder. "
-                "Wait for it to end."
-            ) from None
-        return file
-
-    def _read(self) -> NDArray[np.void]:
-        self._file.seek(0)
-        header = self._file.readline(4096)
-        size = self.path.stat().st_size
-        if size <= len(header) and header != self._header:  # new, or cut short at its first write
-            self._file.truncate(0)
-            self._file.write(self._header)
-            self._file.flush()
-            return np.empty(0, dtype=self._type)
-        if header != self._header:
-            raise InputError(
-                f"{self.path}: is no cache of this encoder in format {FORMAT}. "
-                "Remove it; its features will be computed again."
-            )
-        blocks, end = self._blocks(len(header), size)
-        if end < size:
-            self._file.truncate(end)
-        return np.concatenate(blocks) if blocks else np.empty(0, dtype=self._type)
-
-    def _blocks(self, start: int, size: int) -> tuple[list[NDArray[np.void]], int]:
-        """Sound blocks from `start` on, and where the last readable block ends."""
-        blocks = []
-        while start + _HEAD.size <= size:
-            self._file.seek(start)
-            head = self._file.read(_HEAD.size)
-            magic, records, body_sum, head_sum = _HEAD.unpack(head)
-            expected = zlib.crc32(_HEAD.pack(magic, records, body_sum, 0))
-            length = records * self._type.itemsize
-            if magic != _MAGIC or head_sum != expected:
-                self.damaged += 1  # without its length nothing behind it can be found
-                break
-            if start + _HEAD.size + length > size:
-                break
-            body = self._file.read(length)
-            if zlib.crc32(body) == body_sum:
-                blocks.append(np.frombuffer(body, dtype=self._type))
-            else:
-                self.damaged += 1
-            start += _HEAD.size + length
-        return blocks, start
+def _append(file: RecordFile, keys: Sequence[bytes], **parts: Any) -> None:
+    """Add records but for those that are known: fc6 may lack where the rest is there."""
+    new = [row for row, key in enumerate(keys) if key not in file]
+    records = np.zeros(len(new), dtype=file.record)
+    records["key"] = np.frombuffer(b"".join(keys[row] for row in new), dtype="V16")
+    for name, values in parts.items():
+        if values is not None:
+            records[name] = values[new]
+    file.add(records)

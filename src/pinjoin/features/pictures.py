@@ -26,7 +26,9 @@ class Pictures:
 
     bits: (images, bytes) uint8, n_bits of them used; present: (images,) bool.
     ids: (images, keep) uint16 class numbers and values: (images, keep) float16, largest first;
-    None where the encoder has no fc8. labels: names of the classes, if known.
+    None where the encoder has no fc8. labels: names of the classes, if known. encoder: what
+    `load_encoder` finds it by. fc6: (images, units) float16, the activations behind the bits;
+    None unless they were kept.
     """
 
     bits: npt.NDArray[np.uint8]
@@ -36,6 +38,7 @@ class Pictures:
     labels: list[str] | None
     n_bits: int
     encoder: str
+    fc6: npt.NDArray[np.float16] | None = None
 
     @classmethod
     def open(cls, snapshot: Snapshot) -> Pictures | None:
@@ -52,6 +55,7 @@ class Pictures:
             about["labels"],
             about["bits"],
             about["encoder"],
+            array("visual.fc6") if snapshot.has("visual.fc6") else None,
         )
 
     def similarity(self, row: int, rows: UInt32s) -> npt.NDArray[np.float32]:
@@ -88,14 +92,17 @@ def save_pictures(
     encoder: Encoder,
     paths: Sequence[Path | None],
     *,
+    name: str | None = None,
+    keep_fc6: bool = False,
     cache: Path | None = None,
     rejects: Rejects | None = None,
     progress: Progress = silent,
 ) -> int:
     """See the image files by row (None: there is none) and store what `Pictures.open` opens.
 
-    Only pictures that the cache does not know are computed. One that cannot be decoded is
-    listed in `rejects` and has no features. Returns how many have some.
+    name: what `load_encoder` will find the encoder by; its card's name if None. keep_fc6: store
+    real-valued fc6, too. Only pictures that the cache does not know are computed. One that
+    cannot be decoded is listed in `rejects` and has no features. Returns how many have some.
     """
     rows = np.array([row for row, path in enumerate(paths) if path is not None], np.int64)
     sources = [path for path in paths if path is not None]
@@ -106,13 +113,20 @@ def save_pictures(
     if encoder.card.fc8 is not None:
         ids = writer.create_array("visual.ids", np.uint16, (n, encoder.card.fc8.keep))
         values = writer.create_array("visual.values", np.float16, (n, encoder.card.fc8.keep))
+    fc6 = None
+    if keep_fc6:
+        fc6 = writer.create_array("visual.fc6", np.float16, (n, encoder.card.fc6.units))
     keys = [file_key(source) for source in sources]
-    for batch in embed_batches(sources, encoder, keys=keys, cache=cache, progress=progress):
+    for batch in embed_batches(
+        sources, encoder, keys=keys, cache=cache, keep_fc6=keep_fc6, progress=progress
+    ):
         at = rows[batch.rows]
         bits[at, : batch.visual.bits.shape[1]] = batch.visual.bits
         present[at] = 1
         if ids is not None and values is not None:
             ids[at], values[at] = batch.visual.ids, batch.visual.values
+        if fc6 is not None:
+            fc6[at] = batch.visual.fc6
         for number, reason in batch.failures.items() if rejects else ():
             rejects.add_many(  # type: ignore[union-attr]
                 file=str(sources[number]),
@@ -123,6 +137,6 @@ def save_pictures(
                 remedy="The pin keeps its other features.",
                 dropped="value",
             )
-    about = {"encoder": encoder.card.name, "digest": encoder.digest, "bits": encoder.bits}
+    about = {"encoder": name or encoder.card.name, "digest": encoder.digest, "bits": encoder.bits}
     writer.save_json("visual", about | {"labels": encoder.labels})
     return int(present.sum())

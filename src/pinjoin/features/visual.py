@@ -71,6 +71,16 @@ def sparsify(
     return order.astype(np.uint16), values.astype(np.float16)
 
 
+def halved(fc6: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Activations as float16, to 3 digits; those it cannot say become the largest it can.
+
+    >>> halved(np.array([[0.1, -1e9]], dtype=np.float32)).tolist()
+    [[0.0999755859375, -65504.0]]
+    """
+    most = np.finfo(np.float16).max
+    return np.clip(fc6, -most, most).astype(np.float16)
+
+
 def softened(
     fc8: NDArray[np.floating[Any]], power: float = 1 / 3, *, logits: bool = True
 ) -> NDArray[np.float32]:
@@ -101,6 +111,7 @@ class Visual:
     bits: NDArray[np.uint8]  # (n, ⌈bits / 8⌉)
     ids: NDArray[np.uint16] | None  # (n, keep); None without fc8
     values: NDArray[np.float16] | None  # (n, keep)
+    fc6: NDArray[np.float16] | None = None  # (n, units); None where it was not kept
 
 
 class Encoder:
@@ -234,7 +245,7 @@ class Encoder:
         """Ready tensors (n, …) → what is stored of n pictures."""
         fc6, fc8 = self.run(tensors)
         ids, values = (None, None) if fc8 is None else self.sparsify(fc8)
-        return Visual(self.binarise(fc6), ids, values)
+        return Visual(self.binarise(fc6), ids, values, halved(fc6))
 
     @cached_property
     def _hyperplanes(self) -> NDArray[np.float32]:
