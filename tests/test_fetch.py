@@ -580,6 +580,21 @@ def test_redirects_do_not_lead_inside_or_elsewhere(web, cache, outer, location, 
     assert sorted(web.asked().values()) == [1, 1]
 
 
+def test_who_leads_inside_is_asked_again_only_when_that_is_allowed(web, cache, outer):
+    web.pages["/a"] = lambda request: request.answer(
+        b"", "302 Found", Location=f"http://inner.test:{web.port}/good.jpg"
+    )
+
+    def get(config: FetchConfig, address: str) -> list[Path | None]:
+        urls = [web.url("/a")]
+        return fetch_images(urls, cache, config, resolve=lambda host, port: [address])
+
+    assert get(outer, "10.0.0.7") == get(outer, "10.0.0.7") == [None]
+    assert web.asked() == {"/a": 1}
+    [path] = get(replace(outer, allow_private=True), "127.0.0.1")
+    assert path.read_bytes() == GOOD
+
+
 def test_redirects_are_followed(web, cache):
     for n, status in enumerate(("301", "302", "303", "307", "308")):
         web.pages[f"/{n}"] = lambda request, n=n, status=status: request.answer(
@@ -878,7 +893,8 @@ def test_local_references_are_resolved_and_others_fetched(web, cache, tmp_path):
     here = images / "here.jpg"
     assert paths == [here, cache.path(web.url("/good.jpg")), None, None, None]
     line = json.loads((tmp_path / "rejects.jsonl").read_text())
-    assert (line["row"], line["reason"]) == (4, "the server answered 404")
+    assert (line["file"], line["row"]) == (web.url("/lost"), None)
+    assert line["reason"] == "the server answered 404"
 
 
 def test_without_a_cache_nothing_is_fetched(web, tmp_path):

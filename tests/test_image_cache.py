@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pinjoin.core.errors import InputError
-from pinjoin.data.image_cache import FORMAT, Failure, ImageCache
+from pinjoin.data.image_cache import FORMAT, Failure, ImageCache, fetched_file
 
 URL = "https://shop.com/a.jpg"
 
@@ -58,6 +58,40 @@ def test_the_same_content_is_kept_once(cache):
     assert files(cache) == [first]
     third = cache.put(URL, picture("JPEG", (0, 0, 9)))  # has changed
     assert cache.path(URL) == third != second == cache.path("https://other.com/b")
+
+
+def test_a_picture_is_found_without_opening_the_cache_for_writing(tmp_path):
+    folder = tmp_path / "cache"
+    assert fetched_file(folder, URL) is None
+    assert not folder.exists()
+    with ImageCache(folder) as cache:
+        path = cache.put(URL, picture())
+        cache.fail("https://shop.com/gone.jpg", Failure("gone"), 60)
+        assert fetched_file(folder, URL) == path, "while another has it open"
+    assert fetched_file(folder, " HTTPS://shop.com:443/a.jpg#top") == path
+    assert fetched_file(folder, "https://shop.com/gone.jpg") is None
+    assert fetched_file(folder, "https://shop.com/other.jpg") is None
+    assert fetched_file(folder, "no url") is None
+    path.write_bytes(b"cut")
+    assert fetched_file(folder, URL) is None
+    (folder / "index.sqlite").write_bytes(b"damaged" * 1000)
+    assert fetched_file(folder, URL) is None
+
+
+def test_a_picture_is_found_in_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    with ImageCache(folder) as cache:
+        path = cache.put(URL, picture())
+    connect = sqlite3.connect
+
+    def without_locks(address: str, **options: object) -> sqlite3.Connection:
+        """What SQLite does where it can make no file beside the index (root always can)."""
+        if "immutable=1" not in address:
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(address, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", without_locks)
+    assert fetched_file(folder, URL) == path
 
 
 def test_files_may_be_read_by_whom_the_umask_allows(cache):

@@ -14,8 +14,8 @@ from pinjoin.core.errors import UnknownIdError
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.incidence import Incidence
 from pinjoin.core.types import NO_ROW, BoardJoin, PinJoin, UInt32s
+from pinjoin.joins.image_files import known_file
 from pinjoin.joins.references import normalise_references
-from pinjoin.joins.signatures import resolve_image
 from pinjoin.snapshot.reader import Snapshot
 from pinjoin.snapshot.tables import Rows
 
@@ -87,13 +87,11 @@ class Lookup:
         return self.snapshot.table("images")["signature"]
 
     def image_path(self, row: int) -> Path | None:
-        """The local file of an image, if it has one."""
+        """The local file of an image, if it has one: the user's own, or a fetched one."""
         config = self.snapshot.manifest.config
-        base = config["base"] or config["images"]
-        if base is None:
-            return None
         images = Path(config["images"]) if config["images"] else None
-        return resolve_image(self._images.value(row, "image"), images, Path(base))
+        base = Path(config["base"]) if config["base"] else images
+        return known_file(self._images.value(row, "image"), self.path, images, base)
 
     @property
     def n_images(self) -> int:

@@ -27,6 +27,11 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PATH_KEEPS = "%/:@!$&'()*+,;="
 _QUERY_KEEPS = _PATH_KEEPS + "?[]"
 
+_PUBLIC_ONLY = (
+    "Only the public internet is asked. If the host is one of yours, and everyone who wrote this "
+    "catalogue may reach it, build with --allow-private (allow_private=True)."
+)
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 # Parts of what is called global that lead elsewhere, or to an IPv4 address of their own choice.
@@ -189,5 +194,5 @@ def allowed_addresses(
     if found and not public:
         problem = next(iter(judged.values()))
         reason = f"the URL's host has a {problem} address ({found[0]})"
-        raise AddressError(str(url), reason, "Private addresses are asked only if allowed.")
+        raise AddressError(str(url), reason, _PUBLIC_ONLY)
     return public

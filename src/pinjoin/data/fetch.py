@@ -90,7 +90,8 @@ class FetchConfig:
 
     @property
     def limits_key(self) -> str:
-        return f"{self.max_bytes} bytes, {self.max_pixels} pixels"
+        where = ", anywhere" if self.allow_private else ""
+        return f"{self.max_bytes} bytes, {self.max_pixels} pixels{where}"
 
 
 def fetch_images(
@@ -98,7 +99,7 @@ def fetch_images(
     cache: ImageCache,
     config: FetchConfig | None = None,
     *,
-    rows: Sequence[int] | None = None,
+    rows: Sequence[int | None] | None = None,
     rejects: Rejects | None = None,
     progress: Progress = silent,
     resolve: Resolve = system_addresses,
@@ -123,7 +124,9 @@ def fetch_images(
     return [work.paths.get(key) for key in keys]
 
 
-def _tell(rejects: Rejects, keys: Iterable[tuple[int, str]], failures: dict[str, Failure]) -> None:
+def _tell(
+    rejects: Rejects, keys: Iterable[tuple[int | None, str]], failures: dict[str, Failure]
+) -> None:
     for row, url in keys:
         failure = failures.get(url)
         if failure is not None:
@@ -327,10 +330,11 @@ class _Work:
         failure = replace(failure, detail=detail)
         if job.known is not None:
             self.cache.confirm(job.key)  # what was fetched once is better than nothing
-        elif problem.lasting != "unasked":
+        elif problem.lasting != "unasked" or job.hops:  # who sent us on was asked
             for_s = config.forget_s if problem.lasting == "staying" else config.forget_passing_s
             for_s = max(for_s, min(problem.wait_s or 0.0, config.forget_s))
-            limits = config.limits_key if problem.by_limits else None
+            by_limits = problem.by_limits or problem.lasting == "unasked"
+            limits = config.limits_key if by_limits else None
             self.cache.fail(job.key, failure, for_s, limits)
         self._give_up(job, failure)
 

@@ -28,6 +28,7 @@ from pinjoin.core.progress import Progress, silent
 from pinjoin.data.addresses import AddressError, parse_url
 from pinjoin.data.images import sniff
 
+INDEX = "index.sqlite"
 FORMAT = 1
 """Of the index; kept in SQLite's user_version."""
 
@@ -43,6 +44,9 @@ CREATE TABLE IF NOT EXISTS failures (
     until REAL NOT NULL, limits TEXT
 ) WITHOUT ROWID;
 """
+
+
+_KNOWN = "SELECT content, bytes, etag, last_modified, checked_at FROM images WHERE url = ?"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class ImageCache:
         self.folder = Path(folder)
         self._partial = self.folder / "partial"
         self._lock = threading.Lock()
-        self._index_path = self.folder / "index.sqlite"
+        self._index_path = self.folder / INDEX
         try:
             self._partial.mkdir(parents=True, exist_ok=True)
             self._remove_stale()
@@ -125,18 +129,7 @@ class ImageCache:
 
         None, too, if its file is missing or has not the size it had: fetch it again.
         """
-        row = self._one(
-            "SELECT content, bytes, etag, last_modified, checked_at FROM images WHERE url = ?", url
-        )
-        if row is None:
-            return None
-        path = self._content(row[0])
-        try:
-            if path.stat().st_size != row[1]:
-                return None
-        except OSError:
-            return None
-        return CachedImage(path, *row[2:])
+        return _known(self.folder, self._one(_KNOWN, url))
 
     def put(
         self, url: str, picture: bytes, etag: str | None = None, last_modified: str | None = None
@@ -145,7 +138,7 @@ class ImageCache:
         kind = sniff(picture[:64])
         suffix = "" if kind is None else _SUFFIXES.get(kind, f".{kind.lower()}")
         content = hashlib.sha256(picture).hexdigest() + suffix
-        path = self._content(content)
+        path = _file(self.folder, content)
         if not (path.is_file() and path.read_bytes() == picture):
             self._write(path, picture)
         with self._lock, self._index:
@@ -192,9 +185,6 @@ class ImageCache:
                 advance(1)
         return damaged
 
-    def _content(self, name: str) -> Path:
-        return self.folder / "content" / name[:2] / name
-
     def _write(self, path: Path, picture: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._partial / uuid.uuid4().hex
@@ -237,3 +227,45 @@ class ImageCache:
             index.close()
             raise
         return index
+
+
+def fetched_file(folder: Path, url: str) -> Path | None:
+    """The file of a URL's picture in a cache that is only looked at; None where there is none.
+
+    Works in a folder that cannot be written, and beside a process that fetches. Opens the index
+    each time, which takes 0.3 ms.
+    """
+    index = (folder / INDEX).absolute()
+    try:
+        key = str(parse_url(url))
+    except AddressError:
+        return None
+    if not index.is_file():
+        return None
+    # Where no lock can be made nobody writes: the index may be read as it stands.
+    for mode in ("mode=ro", "immutable=1"):
+        with contextlib.suppress(sqlite3.Error), _opened(f"{index.as_uri()}?{mode}") as opened:
+            found = _known(folder, opened.execute(_KNOWN, (key,)).fetchone())
+            return None if found is None else found.path
+    return None
+
+
+def _opened(uri: str) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(uri, uri=True))
+
+
+def _known(folder: Path, row: tuple[Any, ...] | None) -> CachedImage | None:
+    """What a row of the index says, if the file it tells of is there in full size."""
+    if row is None:
+        return None
+    path = _file(folder, row[0])
+    try:
+        if path.stat().st_size != row[1]:
+            return None
+    except OSError:
+        return None
+    return CachedImage(path, *row[2:])
+
+
+def _file(folder: Path, content: str) -> Path:
+    return folder / "content" / content[:2] / content

@@ -8,9 +8,24 @@ from pathlib import Path
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data.addresses import Resolve, is_web, system_addresses
 from pinjoin.data.fetch import FetchConfig, fetch_images
-from pinjoin.data.image_cache import ImageCache
+from pinjoin.data.image_cache import ImageCache, fetched_file
 from pinjoin.data.rejects import Rejects
 from pinjoin.joins.signatures import resolve_image
+
+FETCHED = Path("cache", "images")
+"""Where a workspace keeps the pictures it fetched."""
+
+
+def known_file(
+    reference: str, workspace: Path, images_dir: Path | None, base: Path | None
+) -> Path | None:
+    """The file of one image reference, of those that are here; None where there is none.
+
+    An `http(s)` reference has the one that a build of the workspace fetched.
+    """
+    if is_web(reference):
+        return fetched_file(workspace / FETCHED, reference)
+    return None if base is None else resolve_image(reference, images_dir, base)
 
 
 def local_images(
@@ -30,8 +45,8 @@ def local_images(
     have no file; others are looked for as `resolve_image` says. Give references as they came:
     their normal spelling has https for http, which a server may not speak.
 
-    `rejects` is told of what could not be fetched (`row` = 1-based place in `references`), not
-    of missing local files: `signature_of_images` is the one to tell of those.
+    `rejects` is told of what could not be fetched, not of missing local files:
+    `signature_of_images` is the one to tell of those.
     """
     web = [row for row, reference in enumerate(references) if is_web(reference)]
     paths: list[Path | None] = [
@@ -43,7 +58,7 @@ def local_images(
             [references[row] for row in web],
             cache,
             config,
-            rows=[row + 1 for row in web],
+            rows=[None] * len(web),
             rejects=rejects,
             progress=progress,
             resolve=resolve,
