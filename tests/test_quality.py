@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import pinjoin
 from pinjoin.core.errors import ConfigError
 from pinjoin.core.types import NO_ROW
 from pinjoin.data.schema import TIMESTAMP
-from pinjoin.features import quality
+from pinjoin.features import quality, sizes
 from pinjoin.features.quality import FROM_SAVES, Quality, Saves
 from pinjoin.snapshot.reader import open_snapshot
 from pinjoin.snapshot.writer import SnapshotWriter
 
 DAY = 86_400
 N_IMAGES, N_BOARDS = 5, 4
-FLOATS = st.one_of(
-    st.none(), st.floats(-100, 100), st.floats(allow_nan=True, allow_infinity=True, width=64)
-)
+ODD = [math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324]
+FLOATS = st.one_of(st.none(), st.floats(-100, 100), st.sampled_from(ODD))
 PINS = st.lists(
     st.fixed_dictionaries(
         {
@@ -177,8 +180,8 @@ def test_a_users_own_indicator_stands():
 
 
 def test_sizes_and_titles():
-    sizes = np.array([[2000, 1000], [300, 400], [0, 0], [5, 0], [1, 1]], np.uint32)
-    found = build([], ["Kettle", None, "", "Löwe", "🦁"], sizes)
+    widths = np.array([[2000, 1000], [300, 400], [0, 0], [5, 0], [1, 1]], np.uint32)
+    found = build([], ["Kettle", None, "", "Löwe", "🦁"], widths)
     megapixels = [math.log(2), math.log(0.12), 0, 0, math.log(1e-6)]
     assert column(found, "quality.log_megapixels") == pytest.approx(megapixels)
     assert column(found, "quality.aspect") == pytest.approx([math.log(2), math.log(3 / 4), 0, 0, 0])
@@ -198,6 +201,12 @@ def test_saved_and_opened(tmp_path):
     np.testing.assert_array_equal(opened.values, found.values)
 
 
+def test_every_column_is_documented():
+    page = (Path(__file__).parents[1] / "docs/features.md").read_text("utf-8")
+    for name in build([pin(0, x=1.0)]).names:
+        assert f"| `{name}` |" in page
+
+
 def test_refused():
     saves, table = saves_of([pin(0), pin(1)])
     titles = pa.nulls(5, pa.string())
@@ -211,3 +220,105 @@ def test_refused():
         quality.of_rows(saves, np.array([0]), np.array([-1]))
     with pytest.raises(ConfigError, match=r"left_out parameter of .* of shape \(2,\). Got \(3,\)"):
         quality.of_rows(saves, np.array([0]), np.zeros(3, bool))
+
+
+def built(folder: Path, pins: list[tuple], header: list[str], workspace="ws", **options):
+    for name, rows in (
+        ("pins", [header, *pins]),
+        ("boards", [("board_id", "title"), *((board, board) for board in "ABCD")]),
+    ):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    pinjoin.build(
+        folder / workspace,
+        pinjoin.open_source("pins", str(folder / "pins.csv")),
+        pinjoin.open_source("boards", str(folder / "boards.csv")),
+        base=folder,
+        **options,
+    )
+    return pinjoin.open(folder / workspace)
+
+
+HEADER = ["pin_id", "board_id", "image", "title", "created_at", "feature_price"]
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["", *"ABCD"]),
+        st.sampled_from(["i", "j", "k", "l"]),
+        st.sampled_from(["", "Cup", "Kettle"]),
+        st.one_of(st.just(""), st.integers(0, 20 * DAY)),
+        st.sampled_from(["", "nan", "1.5", "-2"]),
+    ),
+    min_size=2,
+    max_size=20,
+)
+
+
+@given(ROWS, st.data())
+@settings(max_examples=15)
+def test_a_new_build_without_pins_equals_leaving_them_out(tmp_path_factory, rows, data):
+    pins = [(f"p{n}", *row) for n, row in enumerate(rows)]
+    pins.append(("p0", "A", "copy", "", 900 * DAY, 7))  # an id given twice: no pin of the build
+    kept = data.draw(st.sets(st.integers(0, len(rows) - 1), min_size=1))
+    folder = tmp_path_factory.mktemp("quality")
+    whole = built(folder, pins, HEADER)
+    fewer = built(folder, [pins[n] for n in sorted(kept)], HEADER, "fewer")
+    left_out = ~np.isin(np.arange(len(pins)), list(kept))
+    signatures = fewer.signatures().to_pylist()
+    at = np.array([whole.find(signature) for signature in signatures])
+    found = quality.of_rows(Saves.open(whole.snapshot), at, left_out)
+    expected = Quality.open(fewer.snapshot)
+    np.testing.assert_array_equal(found, expected.values[:, : len(FROM_SAVES)])
+    boards = [
+        len({row[0] for row in (rows[n] for n in kept) if row[1] == s} - {""}) for s in signatures
+    ]
+    assert column(expected, "quality.log_boards") == pytest.approx(np.log1p(boards).tolist())
+
+
+def test_a_build_measures_pictures_once(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (400, 100), "red").save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "square.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    images = ["broken.png", "missing.png", "square.png", "turned.jpg", "https://far.example/a.png"]
+    pins = [(f"p{n}", "A", image, "", "", "") for n, image in enumerate(images)]
+    workspace = built(tmp_path, pins, HEADER)
+    rows = [workspace.find(image) for image in images]
+    found = Quality.open(workspace.snapshot)
+    aspects = [0, 0, 0, math.log(100 / 400), 0]
+    assert found.values[rows, found.names.index("quality.sized")].tolist() == [0, 0, 1, 1, 0]
+    assert found.values[rows, found.names.index("quality.aspect")] == pytest.approx(aspects)
+    opened = []
+    monkeypatch.setattr(sizes, "read_size", lambda path: opened.append(path.name) or (1, 1))
+    again = Quality.open(built(tmp_path, pins, HEADER).snapshot)
+    assert opened == ["broken.png"]
+    broken = rows[0]
+    np.testing.assert_array_equal(
+        np.delete(again.values, broken, 0), np.delete(found.values, broken, 0)
+    )
+    blind = Quality.open(built(tmp_path, pins, HEADER, "blind", encoder=None).snapshot)
+    assert column(blind, "quality.sized") == [0] * 5
+
+
+def test_real_movies(data, tmp_path):
+    folder = data / "movies"
+    pinjoin.build(
+        tmp_path,
+        pinjoin.open_source("pins", str(folder / "pins.csv")),
+        pinjoin.open_source("boards", str(folder / "boards.csv")),
+        encoder=None,
+    )
+    workspace = pinjoin.open(tmp_path)
+    found = Quality.open(workspace.snapshot)
+    times: dict[str, list[int]] = {}
+    with (folder / "pins.csv").open(newline="") as file:
+        pins = {row["pin_id"]: row for row in reversed(list(csv.DictReader(file)))}
+    for row in pins.values():  # of an id given twice the first
+        times.setdefault(row["image"], []).append(int(row["created_at"]))
+    newest = max(map(max, times.values()))
+    days = {image: max((newest - min(some)) / DAY, 1) for image, some in times.items()}
+    images = workspace.signatures().to_pylist()
+    expected = [math.log1p(len(times[image]) / days[image]) for image in images]
+    assert column(found, "quality.saves_per_day") == pytest.approx(expected)
+    boards = np.log1p(workspace.incidence.degrees)
+    assert column(found, "quality.log_boards") == pytest.approx(boards.tolist())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,29 +86,44 @@ def test_more_files_than_one_thread_takes_at_a_time(tmp_path, monkeypatch):
     assert len(np.load(tmp_path / CACHE_FILE)) == 20
 
 
+class Interrupting:
+    """Progress of one who presses Ctrl-C when `left` units are done."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    @contextmanager
+    def __call__(self, what: str, total: int | None):
+        yield self.advance
+
+    def advance(self, n: int) -> None:
+        self.left -= n
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+
 def test_an_interrupted_build_keeps_what_it_read(tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "_AT_ONCE", 1)
     paths = [picture(tmp_path / f"{n}.png", 3, 4) for n in range(5)]
 
-    class Interrupting:
-        def __call__(self, what, total):
-            self.left = 3
-            return self
-
-        def __enter__(self):
-            return self.advance
-
-        def __exit__(self, *problem):
-            pass
-
-        def advance(self, n):
-            self.left -= n
-            if not self.left:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        image_sizes(paths, tmp_path, progress=Interrupting())
+        image_sizes(paths, tmp_path, progress=Interrupting(3))
     assert len(np.load(tmp_path / CACHE_FILE)) == 3
+
+
+def test_an_interrupted_build_does_not_read_on(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(sizes, "_AT_ONCE", 1)
+
+    def slowly(path: Path) -> tuple[int, int]:
+        time.sleep(0.001)
+        read.append(path)
+        return 3, 4
+
+    monkeypatch.setattr(sizes, "read_size", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        image_sizes([tmp_path] * 2_000, threads=1, progress=Interrupting(3))
+    assert len(read) < 2_000
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "other", "huge"])

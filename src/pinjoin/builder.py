@@ -20,8 +20,10 @@ from pinjoin.data.image_cache import ImageCache
 from pinjoin.data.rejects import DUPLICATE_PIN, Rejects
 from pinjoin.data.schema import Type, attributes_of
 from pinjoin.data.sources import Source
-from pinjoin.features import category, text, topics
+from pinjoin.features import category, quality, text, topics
 from pinjoin.features.pictures import save_pictures
+from pinjoin.features.quality import Saves
+from pinjoin.features.sizes import image_sizes
 from pinjoin.features.visual import DEFAULT_ENCODER, load_encoder
 from pinjoin.joins.boardjoins import Boards, read_boards
 from pinjoin.joins.image_files import local_images
@@ -121,7 +123,9 @@ def build(
         _write(writer, board_rows, pin_rows, joined, stored, pin_index, signature)
         _describe(writer, workspace, stored, board_rows, joined, progress)
         unsigned = image_rejects if signature == "reference" else None  # signing listed them
-        pictures = _see(writer, files, config.encoder, unsigned, progress)
+        paths = files.of_images(writer, unsigned, progress)
+        pictures = _see(writer, files, config.encoder, paths, unsigned, progress)
+        _rate(writer, files, board_rows, pin_rows, joined, paths, progress)
         counts = {
             "pins": len(pin_rows) - len(left_out),
             "images": len(joined.signatures),
@@ -174,9 +178,18 @@ class ImageFiles:
 
     def __init__(self, config: BuildConfig, cache: Path) -> None:
         self.cache = cache
+        self._looked_at = config.encoder is not None
         self._fetch = config.fetch
         self._images = Path(config.images) if config.images else None
         self._base = Path(config.base) if config.base else self._images
+
+    def of_images(
+        self, writer: SnapshotWriter, rejects: Rejects | None, progress: Progress
+    ) -> list[Path | None]:
+        """The file of each image of a snapshot; none of any if pictures are not looked at."""
+        images = writer.table("images")["image"]
+        found = self.find(images, rejects, progress) if self._looked_at else None
+        return found or [None] * len(images)
 
     def find(
         self, references: pa.ChunkedArray, rejects: Rejects | None, progress: Progress
@@ -237,14 +250,12 @@ def _see(
     writer: SnapshotWriter,
     files: ImageFiles,
     encoder: str | None,
+    paths: list[Path | None],
     rejects: Rejects | None,
     progress: Progress,
 ) -> int:
     """What is in the pictures; how many could be looked at."""
-    if encoder is None:
-        return 0
-    paths = files.find(writer.table("images")["image"], rejects, progress)
-    if not paths or not any(paths):
+    if encoder is None or not any(paths):
         return 0
     return save_pictures(
         writer,
@@ -254,6 +265,22 @@ def _see(
         rejects=rejects,
         progress=progress,
     )
+
+
+def _rate(
+    writer: SnapshotWriter,
+    files: ImageFiles,
+    boards: Boards,
+    pins: Pins,
+    joined: Joined,
+    paths: list[Path | None],
+    progress: Progress,
+) -> None:
+    """What an image is by itself, whatever it is shown beside."""
+    stored = writer.table("pins")
+    saves = Saves.of(joined.image_pins_indptr, joined.image_pins, pins.boards, len(boards), stored)
+    sizes = image_sizes(paths, files.cache, progress=progress)
+    quality.build(saves, stored, writer.table("images")["title"], sizes).save(writer)
 
 
 def _write(

@@ -55,7 +55,6 @@ def image_sizes(
                     found[new[start * _AT_ONCE :][: len(part)]] = part
                     advance(len(part))
         finally:  # an interrupted build goes on where it stopped
-            pool.shutdown(wait=True, cancel_futures=True)
             _write(cache, known, keys[new], found[new])
     sizes[rows] = found
     return sizes
@@ -96,9 +95,7 @@ def _look_up(
 
 def _read(cache: Path | None) -> npt.NDArray[np.void]:
     """What is remembered, by ascending key; nothing if the file is missing or damaged."""
-    with suppress(
-        Exception
-    ):  # a damaged file fails in any way, and costs no more than reading again
+    with suppress(Exception):  # a damaged file may fail in any way
         records = np.load(cache / CACHE_FILE, allow_pickle=False) if cache else None
         if records is not None and records.dtype == _RECORD and records.ndim == 1:
             return records  # type: ignore[no-any-return]
