@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ from pinjoin.data.rejects import Rejects
 
 HEADER = "time,request_id,user_id,query,candidate,position,device,surface,action"
 GOOD = "2024-05-01T10:00:00Z,r1,u1,q,a,1,phone,home,impression"
+GOOD_ROW = {
+    "time": 1_700_000_000, "request_id": "r", "user_id": "u", "query": "q", "candidate": "a",
+    "position": "1", "device": "phone", "surface": None, "action": "impression",
+}  # fmt: skip
 
 
 def write(path: Path, *rows: str, header: str = HEADER) -> Path:
@@ -53,11 +58,7 @@ def read(path: Path, **options: Any) -> tuple[pa.Table, Rejects]:
 
 def events_of(rows: Sequence[dict[str, Any]]) -> Events:
     """Events in memory; what a row leaves out is of a plain impression."""
-    plain = {
-        "time": 1_700_000_000, "request_id": "r", "user_id": "u", "query": "q", "candidate": "a",
-        "position": "1", "device": "phone", "surface": None, "action": "impression",
-    }  # fmt: skip
-    return number_events([pa.RecordBatch.from_pylist([plain | r for r in rows], schema=EVENTS)])
+    return number_events([pa.RecordBatch.from_pylist([GOOD_ROW | r for r in rows], schema=EVENTS)])
 
 
 # Reading
@@ -136,7 +137,7 @@ def test_columns_can_be_mapped_and_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "e.csv", "r,q,a,1,impression", header=header)
     mapping = {"request_id": "rid", "query": "seed", "candidate": "item", "position": "slot"}
     source = open_events(path, mapping | {"device": ""})
-    assert source.missing == ("time", "user_id", "device", "surface")
+    assert source.missing == ("time", "user_id", "device", "surface", "propensity")
     assert next(iter(source.batches(Rejects(None)))).column("query").to_pylist() == ["q"]
 
 
@@ -202,6 +203,21 @@ def test_a_time_that_is_none_is_dropped_and_its_event_kept(tmp_path: Path) -> No
     assert table.column("time").to_pylist() == [None]
     assert rejects.count == 0
     assert rejects.dropped_values.total() == 1
+
+
+def test_a_propensity_is_read_and_one_that_is_none_dropped(tmp_path: Path) -> None:
+    rows = [f"{GOOD},{p}" for p in ("0.25", "1", "0", "1.5", "-0.1", "often", "", "nan", "1e-3")]
+    table, rejects = read(write(tmp_path / "e.csv", *rows, header=f"{HEADER},propensity"))
+    assert table.column("propensity").to_pylist() == [0.25, 1, *[None] * 6, 0.001]
+    assert rejects.count == 0
+    assert rejects.dropped_values.total() == 4  # 0, 1.5, -0.1, often
+    columns = {name: ["1"] for name in HEADER.split(",")} | {"action": ["impression"]}
+    for number, wanted in ((pa.array([0.5], pa.float32()), 0.5), (pa.array([2]), None)):
+        pq.write_table(pa.table(columns | {"propensity": number}), tmp_path / "e.parquet")
+        assert read(tmp_path / "e.parquet")[0].column("propensity").to_pylist() == [wanted]
+    pq.write_table(pa.table(columns | {"propensity": [[0.5]]}), tmp_path / "e.parquet")
+    with pytest.raises(InputError, match="propensity must be a number"):
+        open_events(tmp_path / "e.parquet")
 
 
 @pytest.mark.parametrize(
@@ -341,6 +357,29 @@ def test_a_split_by_time_keeps_requests_whole() -> None:
     assert begins[0].max() < begins[1].min()
 
 
+def test_an_impression_keeps_its_propensity() -> None:
+    rows = [
+        {"action": "click"},
+        {"propensity": 0.25},
+        {"candidate": "b", "propensity": 0.5},
+        {"candidate": "c"},
+    ]
+    log = join_events(events_of(rows))
+    assert log.propensity is not None
+    assert log.propensity.tolist() == [0.25, 0.5, pytest.approx(math.nan, nan_ok=True)]
+    later = log.where(log.candidate != log.candidate[0])
+    assert later.propensity is not None
+    assert later.propensity[0] == 0.5
+    batches = [
+        pa.RecordBatch.from_pylist([GOOD_ROW | {"propensity": p, "request_id": str(p)}], EVENTS)
+        for p in (None, 0.5)
+    ]
+    both = number_events(batches).propensity
+    assert both is not None
+    assert both.tolist() == [pytest.approx(math.nan, nan_ok=True), 0.5]
+    assert number_events(batches[:1]).propensity is None
+
+
 def test_a_log_without_impressions_is_refused() -> None:
     with pytest.raises(InputError, match="no impression among them"):
         join_events(events_of([{"action": "click"}]))
@@ -391,6 +430,7 @@ ODD: list[tuple[str, list[dict[str, Any]], int]] = [
     ("no-time", [{"time": None}], 1),
     ("old-time", [{"time": 1_700_000}], 1),
     ("future-time", [{"time": 1_800_000_000}], 1),
+    ("some-without-propensity", [{"propensity": 0.5}, {"candidate": "b", "position": "2"}], 1),
     ("no-actions", [{}], 1),
     ("no-impressions", [{"action": "click"}], 1),
     ("high-rate", [*many(100), *many(60, action="click")], 60),

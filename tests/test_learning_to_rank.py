@@ -76,6 +76,7 @@ def simulate(old_ranker: np.ndarray, seed: int, requests: int = 60_000) -> tuple
         columns["device"] += ["phone" if phone[i] else "desktop" for i in r]
         columns["surface"] += [None] * len(r)
         columns["action"] += [action] * len(r)
+        columns["propensity"] += [None] * len(r)
     log = join_events(number_events([RecordBatch.from_pydict(columns, schema=EVENTS)]))
     assert log.items is not None
     return world, log.with_rows(np.array([int(i) for i in log.items.to_pylist()]))

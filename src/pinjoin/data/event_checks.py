@@ -16,7 +16,7 @@ from pinjoin.core.errors import check
 from pinjoin.core.ids import NULL_CODE
 from pinjoin.data._events_kernel import DUPLICATE, IMPRESSION, JOINED, ORPHAN
 from pinjoin.data.event_log import FACTORS, NO_TIME, Events
-from pinjoin.data.events import ACTIONS
+from pinjoin.data.events import ACTIONS, PROPENSITY
 
 RARE_SHARE = 0.001
 """A device or surface with a smaller share of the impressions is odd."""
@@ -324,6 +324,19 @@ def _times(view: _View) -> Iterator[Finding]:
         )
 
 
+def _propensity(view: _View) -> Iterator[Finding]:
+    given = view.events.propensity
+    if given is None:
+        return
+    missing = np.isnan(given[view.shown])
+    yield from view.finding(
+        "some-without-propensity",
+        view.shown[missing] if not missing.all() else view.shown[:0],
+        "impressions have no propensity while others have one",
+        f"Log it with every impression ({PROPENSITY}): estimates of other policies need all.",
+    )
+
+
 def _actions(view: _View) -> Iterator[Finding]:
     counts = np.bincount(view.events.action, minlength=len(ACTIONS))
     if not counts[1:4].sum():
@@ -365,5 +378,6 @@ def _busy_users(view: _View) -> Iterator[Finding]:
 
 _CHECKS: tuple[Callable[[_View], Iterator[Finding]], ...] = (
     _actions, _orphans, _duplicates, _early, _moved, _shared_place, _positions, _rare,
-    _no_device, _requests, _itself, _times, _busy_users,
+    _no_device, _requests, _itself, _times, _propensity,
+    _busy_users,
 )  # fmt: skip

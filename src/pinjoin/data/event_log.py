@@ -20,6 +20,7 @@ from pinjoin.data.events import ACTIONS, EventSource
 from pinjoin.data.rejects import Rejects
 
 UInt8s = npt.NDArray[np.uint8]
+Float64s = npt.NDArray[np.float64]
 
 NO_TIME = np.iinfo(np.int64).min
 """In a column of times: not given."""
@@ -54,8 +55,9 @@ class Events:
     """Every event of a log in input order, its ids numbered; nothing joined yet.
 
     request, user, query, candidate and cell uint32 [n] (user may be NULL_CODE), action uint8 [n]
-    (codes of ACTIONS), time int64 [n] (unix seconds, or NO_TIME). `items` are the names of
-    queries and candidates alike, as one item is both.
+    (codes of ACTIONS), time int64 [n] (unix seconds, or NO_TIME), propensity float64 [n] (NaN =
+    not given; None = no event has one). `items` are the names of queries and candidates alike, as
+    one item is both.
     """
 
     request: UInt32s
@@ -69,6 +71,7 @@ class Events:
     requests: pa.ChunkedArray
     users: pa.ChunkedArray
     cells: Cells
+    propensity: Float64s | None = None
 
     def __len__(self) -> int:
         return len(self.action)
@@ -95,8 +98,9 @@ class EventLog:
 
     query, candidate uint32 [n] (numbers into `items`; catalogue rows after `with_rows`), cell
     uint32 [n] into `cells`, done uint8 [n]: bit a says that ACTIONS[a] was done (bit 0 is always
-    set), time int64 [n] of the impression. `duplicates` and `orphans` count the events left out:
-    repeats of a (request, candidate, action), and actions whose impression is nowhere in the log.
+    set), time int64 [n] and propensity (as in `Events`) of the impression. `duplicates` and
+    `orphans` count the events left out: repeats of a (request, candidate, action), and actions
+    whose impression is nowhere in the log.
     """
 
     query: UInt32s
@@ -109,6 +113,7 @@ class EventLog:
     cells: Cells
     duplicates: int = 0
     orphans: int = 0
+    propensity: Float64s | None = None
 
     def __len__(self) -> int:
         return len(self.done)
@@ -134,7 +139,8 @@ class EventLog:
 
     def where(self, mask: npt.NDArray[np.bool_]) -> EventLog:
         """Some of the impressions: mask bool [n]."""
-        columns = ("query", "candidate", "cell", "done", "time", "request")
+        columns = ["query", "candidate", "cell", "done", "time", "request"]
+        columns += ["propensity"] if self.propensity is not None else []
         return replace(self, **{name: getattr(self, name)[mask] for name in columns})
 
     def split_by_time(self, share: float = 0.8) -> tuple[EventLog, EventLog]:
@@ -175,6 +181,7 @@ def number_events(batches: Iterable[pa.RecordBatch]) -> Events:
     cells = _CellTable()
     codes = pa.array(ACTIONS)
     columns: dict[str, list[npt.NDArray[Any]]] = {}
+    propensity: list[tuple[int, Float64s | None]] = []
     for batch in batches:
         times = batch.column("time").cast(pa.int64()).fill_null(int(NO_TIME))
         action = pc.index_in(batch.column("action"), codes)
@@ -189,13 +196,23 @@ def number_events(batches: Iterable[pa.RecordBatch]) -> Events:
         }
         for name, values in new.items():
             columns.setdefault(name, []).append(values)
+        given = batch.column("propensity")
+        known = given.null_count < len(given)
+        propensity.append((len(given), given.to_numpy(zero_copy_only=False) if known else None))
     if not columns:
         raise InputError("The log has no events. Check where it was exported to.")
     # Each column's pieces are let go as soon as it is whole.
     whole: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
     names = {"items": items, "requests": requests, "users": users}
     tables = {name: table.strings() for name, table in names.items()}
-    return Events(**whole, **tables, cells=cells.cells())
+    return Events(**whole, **tables, cells=cells.cells(), propensity=_filled(propensity))
+
+
+def _filled(parts: list[tuple[int, Float64s | None]]) -> Float64s | None:
+    """A column of parts (how long, what is there), NaN for nothing; None if all are nothing."""
+    if all(values is None for _, values in parts):
+        return None
+    return np.concatenate([np.full(n, np.nan) if v is None else v for n, v in parts])
 
 
 def join(
@@ -242,6 +259,7 @@ def join_events(events: Events) -> EventLog:
         cells=events.cells,
         duplicates=int(counts[DUPLICATE]),
         orphans=int(counts[ORPHAN]),
+        propensity=None if events.propensity is None else events.propensity[shown],
     )
 
 

@@ -40,9 +40,13 @@ EVENTS = pa.schema(
         pa.field("device", pa.string()),
         pa.field("surface", pa.string()),
         pa.field("action", pa.string(), nullable=False),
+        pa.field("propensity", pa.float64()),  # of an impression; see PROPENSITY
     ]
 )
 """Columns of an event log, in order."""
+
+PROPENSITY = "how likely what was shown was to be shown there, when it was: above 0, at most 1"
+"""What the propensity of an impression is; estimates of other policies need it."""
 
 REQUIRED = ("request_id", "query", "candidate", "device", "action")
 """Columns that a log must have, besides `position`, or `row` and `column` in its place."""
@@ -52,11 +56,13 @@ GRID = ("row", "column")
 NO_ACTION = "not an action"
 NO_PLACE = "not a position"
 NO_POSITION = "an impression without a position"
+NO_PROPENSITY = "not a probability above 0 and at most 1; the row is kept without it"
 
 _REMEDIES = {
     NO_ACTION: f"Write one of {', '.join(ACTIONS)}; leave other events out.",
     NO_PLACE: 'Write a whole number ≥ 0, or row and column of a grid as "2,5".',
     NO_POSITION: "Write where it was shown: without it, its clicks cannot be judged.",
+    NO_PROPENSITY: f"Write {PROPENSITY}.",
 }
 _PLACE = r"^\d{1,9}(,\d{1,9})?$"
 _GRID_FORM = r"^[\[(]?\s*(\d+)\s*,\s*(\d+)\s*[\])]?$"
@@ -126,8 +132,8 @@ def open_events(
     Formats, places, `mapping` (`{"query": "their_column"}`; an empty name leaves a column out)
     and `encoding` are as for `open_source`. Columns: `request_id`, `query`, `candidate`,
     `device`, `action` and `position`, or `row` and `column` in its place; optional are `time`,
-    `user_id` and `surface`. Positions are whole numbers ≥ 0 or "row,column". An action may
-    leave its position and device empty: it gets those of its impression.
+    `user_id`, `surface` and `propensity`. Positions are whole numbers ≥ 0 or "row,column". An
+    action may leave its position and device empty: it gets those of its impression.
 
     Rejected are rows without an id, with an unknown action, with a position that is none, and
     impressions without one. Raises ConfigError for a wrong parameter, InputError (before any
@@ -195,7 +201,7 @@ def _check_column(part: Part, name: str, theirs: str) -> None:
     kind = part.column_type(theirs)
     if kind is None or _fits(name, kind):
         return
-    allowed = "text or whole numbers"
+    allowed = "a number" if name == "propensity" else "text or whole numbers"
     if name == "time":
         allowed = "a timestamp, a date, unix seconds or ISO 8601 text"
     raise InputError(
@@ -246,6 +252,9 @@ class _EventCleaner(Cleaner):
         raw = work.block.columns[self._columns[name]]
         if name == "time":
             return work.values(name, raw, values.times, NO_TIME)
+        if name == "propensity":
+            remedy = _REMEDIES[NO_PROPENSITY]
+            return work.values(name, raw, _propensities, NO_PROPENSITY, remedy)
         ids = work.ids(name, raw, required=not field.nullable)
         return _actions(ids, work) if name == "action" else ids
 
@@ -276,6 +285,13 @@ def _actions(ids: pa.StringArray, work: Intake) -> pa.StringArray:
         ids = pc.utf8_lower(ids)
         _lose(work, values.rows_of(pc.invert(pc.is_in(ids, known))), "action", given, NO_ACTION)
     return ids
+
+
+def _propensities(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    found, bad = values.numbers(array)
+    given = found.to_numpy(zero_copy_only=False)
+    outside = (given <= 0) | (given > 1)
+    return pa.array(given, mask=np.isnan(given) | outside), bad | outside
 
 
 def _all_plain(text: pa.StringArray) -> bool:
