@@ -24,7 +24,9 @@ def encoders() -> None:
 
 
 def _folders(workspace: Path | None) -> list[Path]:
-    return [workspace / "encoders"] if workspace else []
+    from pinjoin.features.shelf import workspace_folder
+
+    return [workspace_folder(workspace)] if workspace else []
 
 
 @encoders.command("list")
@@ -39,9 +41,11 @@ def list_(workspace: Path | None, as_json: bool) -> None:
         _print_json([_describe(path, card) for path, card in rows])
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "input", "bits", "classes", "licence", "file")
+    table = Table("name", "input", "bits", "classes", "licence", Column("file", overflow="fold"))
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for path, card in rows:
         height, width = card.input.size
         classes = str(card.fc8.classes) if card.fc8 else "–"
@@ -89,9 +93,9 @@ def add(
 
     They go to your own data folder, or to the workspace given.
     """
-    from pinjoin.features.shelf import add_encoder, user_folder
+    from pinjoin.features.shelf import add_encoder, user_folder, workspace_folder
 
-    folder = workspace / "encoders" if workspace else user_folder()
+    folder = workspace_folder(workspace) if workspace else user_folder()
     path = add_encoder(model, card or model.with_suffix(".json"), folder, name=name, images=images)
     click.echo(f"Added {path.stem}: {path}")
 

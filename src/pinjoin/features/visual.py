@@ -151,14 +151,7 @@ class Encoder:
         """Names of the fc8 classes, if the card names a file of them."""
         if self.card.fc8 is None or self.card.fc8.labels is None:
             return None
-        path = self.path.parent / self.card.fc8.labels
-        try:
-            names = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as problem:
-            raise InputError(f"{path}: class names cannot be read ({problem}).") from None
-        if not isinstance(names, list) or len(names) != self.card.fc8.classes:
-            raise InputError(f"{path}: must be a JSON list of {self.card.fc8.classes} names.")
-        return [str(name) for name in names]
+        return read_labels(self.path.parent / self.card.fc8.labels, self.card.fc8.classes)
 
     def tensor(self, source: str | os.PathLike[str] | bytes) -> NDArray[np.float32]:
         """Decode and normalise one picture → float32 in the card's layout, without n.
@@ -192,7 +185,13 @@ class Encoder:
         self, tensors: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Ready tensors (n, …) → fc6 float32 (n, units) and fc8 float32 (n, classes) or None."""
-        found = self._session.run(self._outputs, {self._input: tensors})
+        try:
+            found = self._session.run(self._outputs, {self._input: tensors})
+        except Exception as problem:  # the runtime's own exceptions share no public base
+            raise InputError(
+                f"{self.path}: ONNX Runtime cannot run it on {len(tensors)} picture(s) "
+                f"({_one_line(problem)}). Export it so that any number can be given at once."
+            ) from None
         fc6 = _matrix(found[0], self.card.fc6.units, f"{self.path}: output {self._outputs[0]!r}")
         if self.card.fc8 is None:
             return fc6, None
@@ -258,6 +257,17 @@ class Encoder:
         return np.asarray(self.card.fc6.centre or 0.0, dtype=np.float32)
 
 
+def read_labels(path: Path, classes: int) -> list[str]:
+    """Names of classes from a JSON list. Raises InputError."""
+    try:
+        names = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path}: class names cannot be read ({problem}).") from None
+    if not isinstance(names, list) or len(names) != classes:
+        raise InputError(f"{path}: must be a JSON list of {classes} names.")
+    return [str(name) for name in names]
+
+
 def _matrix(found: NDArray[Any], width: int, what: str) -> NDArray[np.float32]:
     flat = found.reshape(len(found), -1)  # (n, units, 1, 1) is common for pooled outputs
     if flat.shape[1] != width:
@@ -284,7 +294,13 @@ def load_encoder(
     from pinjoin.features.shelf import find_encoder
 
     path = find_encoder(name_or_path, folders)
-    card = read_card(path.with_suffix(".json"))
+    return open_encoder(path, read_card(path.with_suffix(".json")), providers, threads=threads)
+
+
+def open_encoder(
+    path: Path, card: Card, providers: Sequence[str] | None = None, *, threads: int | None = None
+) -> Encoder:
+    """Open an ONNX file with a card that is read already. Otherwise as `load_encoder`."""
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if card.model_sha256 not in (None, digest):
@@ -309,7 +325,7 @@ def _session(path: Path, providers: Sequence[str] | None, threads: int | None) -
     check(not unknown, "providers", "load_encoder", allowed, list(providers))
     check(threads is None or threads >= 1, "threads", "load_encoder", "1 or more", threads)
     options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors are raised; warnings are about the file's internals
+    options.log_severity_level = 4  # errors are raised; warnings are about the file's internals
     options.intra_op_num_threads = threads or 0
     # Spinning threads would take the cores from those that decode the next pictures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -317,8 +333,11 @@ def _session(path: Path, providers: Sequence[str] | None, threads: int | None) -
         # By path, so that weights kept in a second file are found.
         return runtime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as problem:  # the runtime's own exceptions share no public base
-        reason = " ".join(str(problem).split())[:200]
-        raise InputError(f"{path}: ONNX Runtime cannot load it ({reason}).") from None
+        raise InputError(f"{path}: ONNX Runtime cannot load it ({_one_line(problem)}).") from None
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:200]
 
 
 def _runtime() -> Any:
