@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +16,18 @@ from pinjoin.candidates.nearest import INVERTED, TextNeighbours
 from pinjoin.core.errors import check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
-from pinjoin.data.image_cache import ImageCache
+from pinjoin.data.fetch import FetchConfig
 from pinjoin.data.rejects import DUPLICATE_PIN, Rejects
 from pinjoin.data.schema import Type, attributes_of
 from pinjoin.data.sources import Source
 from pinjoin.features import category, quality, text, topics
 from pinjoin.features.pictures import save_pictures
 from pinjoin.features.quality import Saves
+from pinjoin.features.shelf import find_encoder, is_file, workspace_folder
 from pinjoin.features.sizes import image_sizes
 from pinjoin.features.visual import DEFAULT_ENCODER, load_encoder
 from pinjoin.joins.boardjoins import Boards, read_boards
-from pinjoin.joins.image_files import local_images
+from pinjoin.joins.image_files import ImageFiles
 from pinjoin.joins.pinjoins import (
     Joined,
     Pins,
@@ -51,12 +52,18 @@ class BuildConfig:
     images: str | None = None  # folder of the image files
     base: str | None = None  # folder that relative image references start from
     fetch: bool = False  # whether http(s) references are fetched
+    allow_private: bool = False  # also from addresses that are not of the public internet
     encoder: str | None = DEFAULT_ENCODER  # a name or a path; None: pictures are not looked at
+    keep_embeddings: bool = False  # whether the numbers behind the pictures' bits are stored
     attributes: dict[str, Type] = field(default_factory=dict)  # the pins' own columns to filter by
 
     def __post_init__(self) -> None:
         allowed = ("reference", "pixels", "perceptual")
         check(self.signature in allowed, "signature", "build", " or ".join(allowed), self.signature)
+        apart = self.fetch or not self.allow_private
+        check(apart, "allow_private", "build", "False where nothing is fetched", True)
+        apart = self.encoder is not None or not self.keep_embeddings
+        check(apart, "keep_embeddings", "build", "False where encoder is None", True)
 
 
 @dataclass(frozen=True)
@@ -86,24 +93,40 @@ def build(
     images: Path | str | None = None,
     base: Path | str | None = None,
     signature: Signature = "reference",
-    encoder: str | None = DEFAULT_ENCODER,
-    fetch: bool = False,
+    encoder: str | os.PathLike[str] | None = DEFAULT_ENCODER,
+    keep_embeddings: bool = False,
+    fetch: bool | FetchConfig = False,
+    allow_private: bool = False,
     strict: bool = False,
     progress: Progress = silent,
 ) -> BuildSummary:
     """Turn pins and boards into the workspace's next snapshot, and make it the current one.
 
     images: folder of the image files; base: folder that relative references start from (the
-    pins file's). encoder: what looks at the pictures (a name or a path; None: nothing does); what
-    it saw is kept in WORKSPACE/cache, so that only new pictures are looked at. fetch: whether
-    http(s) references are fetched, into the same folder. Rejected rows are listed in
-    WORKSPACE/rejects.jsonl, images that cannot be read in WORKSPACE/images.rejects.jsonl; strict
-    raises InputError at the first. Whatever fails, the snapshot that was current stays current.
+    pins file's). encoder: what looks at the pictures (a name, of the workspace's own encoders
+    too, or a path; None: nothing does); what it saw is kept in WORKSPACE/cache, so that only new
+    pictures are looked at. keep_embeddings: store the real-valued fc6 (`Pictures.fc6`), too.
+    fetch: whether http(s) references are fetched, into the same folder, or how. allow_private:
+    also from private and loopback addresses; a catalogue may then make this machine ask anything
+    that it can reach. Rejected rows are listed in WORKSPACE/rejects.jsonl, images that cannot be
+    read in WORKSPACE/images.rejects.jsonl; strict raises InputError at the first. Whatever
+    fails, the snapshot that was current stays current.
     """
     workspace = Path(workspace)
-    attributes = attributes_of(pins.schema)
-    config = BuildConfig(signature, _absolute(images), _absolute(base), fetch, encoder, attributes)
-    files = ImageFiles(config, workspace / "cache")
+    fetching = _fetching(fetch, allow_private)
+    config = BuildConfig(
+        signature=signature,
+        images=_absolute(images),
+        base=_absolute(base),
+        fetch=fetching is not None,
+        allow_private=allow_private if fetching is None else fetching.allow_private,
+        encoder=_name_or_path(encoder),
+        keep_embeddings=keep_embeddings,
+        attributes=attributes_of(pins.schema),
+    )
+    if config.encoder is not None:
+        find_encoder(config.encoder, [workspace_folder(workspace)])  # an error before any work
+    files = ImageFiles(config.images, config.base, workspace, fetching)
     input_hash = hashlib.sha256(
         "\n".join([pins.fingerprint(), boards.fingerprint(), signature]).encode()
     ).hexdigest()
@@ -118,14 +141,17 @@ def build(
             pin_rows = read_pins(pins, board_rows, rejects, sink.write_batch, progress)
         stored = writer.table("pins")
         pin_index, left_out = _index_pins(stored, pins.name, rejects)
-        sign = _signer(files, config, image_rejects, progress)
+        paths: list[Path | None] = [None] * len(pin_rows.raw)
+        if config.encoder or config.fetch or signature != "reference":
+            paths = files.find(pin_rows.raw, image_rejects, progress)
+        sign = _signer(paths, signature, image_rejects, progress)
         joined = join_pins(pin_rows, len(board_rows), left_out, sign)
+        paths = [paths[reference] for reference in joined.first_references.tolist()]
         _write(writer, board_rows, pin_rows, joined, stored, pin_index, signature)
         _describe(writer, workspace, stored, board_rows, joined, progress)
         unsigned = image_rejects if signature == "reference" else None  # signing listed them
-        paths = files.of_images(writer, unsigned, progress)
-        pictures = _see(writer, files, config.encoder, paths, unsigned, progress)
-        _rate(writer, files, board_rows, pin_rows, joined, paths, progress)
+        pictures = _see(writer, config, workspace, paths, unsigned, progress)
+        _rate(writer, workspace, board_rows, pin_rows, joined, paths, progress)
         counts = {
             "pins": len(pin_rows) - len(left_out),
             "images": len(joined.signatures),
@@ -151,6 +177,20 @@ def _absolute(folder: Path | str | None) -> str | None:
     return None if folder is None else os.path.abspath(folder)  # noqa: PTH100 - keep links
 
 
+def _name_or_path(encoder: str | os.PathLike[str] | None) -> str | None:
+    """An encoder's name, or a path that leads to it from anywhere."""
+    if encoder is None or not is_file(encoder):
+        return encoder if encoder is None else os.fspath(encoder)
+    return os.path.abspath(encoder)  # noqa: PTH100
+
+
+def _fetching(fetch: bool | FetchConfig, allow_private: bool) -> FetchConfig | None:
+    if not fetch:
+        return None
+    config = FetchConfig() if fetch is True else fetch
+    return replace(config, allow_private=config.allow_private or allow_private)
+
+
 def _index_pins(
     stored: pa.Table, source: str, rejects: Rejects
 ) -> tuple[tuple[Any, Any], np.ndarray[Any, Any]]:
@@ -173,49 +213,16 @@ def _index_pins(
     return (offsets, rows), left_out
 
 
-class ImageFiles:
-    """Where the files of image references are, as far as the build was told."""
-
-    def __init__(self, config: BuildConfig, cache: Path) -> None:
-        self.cache = cache
-        self._looked_at = config.encoder is not None
-        self._fetch = config.fetch
-        self._images = Path(config.images) if config.images else None
-        self._base = Path(config.base) if config.base else self._images
-
-    def of_images(
-        self, writer: SnapshotWriter, rejects: Rejects | None, progress: Progress
-    ) -> list[Path | None]:
-        """The file of each image of a snapshot; none of any if pictures are not looked at."""
-        images = writer.table("images")["image"]
-        found = self.find(images, rejects, progress) if self._looked_at else None
-        return found or [None] * len(images)
-
-    def find(
-        self, references: pa.ChunkedArray, rejects: Rejects | None, progress: Progress
-    ) -> list[Path | None] | None:
-        """The file of each reference; None if none can have one."""
-        web = pc.match_substring_regex(references, "(?i)^https?://")
-        if not self._fetch and (self._base is None or pc.all(web).as_py()):
-            return None
-        base = self._base or Path(os.devnull)
-        names = references.to_pylist()
-        if not self._fetch:
-            return local_images(names, self._images, base)
-        with ImageCache(self.cache / "images") as kept:
-            return local_images(names, self._images, base, kept, rejects=rejects, progress=progress)
-
-
 def _signer(
-    files: ImageFiles, config: BuildConfig, rejects: Rejects, progress: Progress
+    paths: list[Path | None], kind: Signature, rejects: Rejects, progress: Progress
 ) -> Sign | None:
-    kind = config.signature
     if kind == "reference":
         return None
 
     def sign(references: pa.ChunkedArray) -> list[str | None]:
-        paths = files.find(references, rejects, progress) or [None] * len(references)
-        return signature_of_images(paths, kind, rejects=rejects, progress=progress)
+        there = [path for path in paths if path is not None]
+        signed = iter(signature_of_images(there, kind, rejects=rejects, progress=progress))
+        return [None if path is None else next(signed) for path in paths]
 
     return sign
 
@@ -248,20 +255,22 @@ def _describe(
 
 def _see(
     writer: SnapshotWriter,
-    files: ImageFiles,
-    encoder: str | None,
+    config: BuildConfig,
+    workspace: Path,
     paths: list[Path | None],
     rejects: Rejects | None,
     progress: Progress,
 ) -> int:
     """What is in the pictures; how many could be looked at."""
-    if encoder is None or not any(paths):
+    if config.encoder is None or not any(paths):
         return 0
     return save_pictures(
         writer,
-        load_encoder(encoder),
+        load_encoder(config.encoder, folders=[workspace_folder(workspace)]),
         paths,
-        cache=files.cache / "visual",
+        name=config.encoder,
+        keep_fc6=config.keep_embeddings,
+        cache=workspace / "cache" / "visual",
         rejects=rejects,
         progress=progress,
     )
@@ -269,7 +278,7 @@ def _see(
 
 def _rate(
     writer: SnapshotWriter,
-    files: ImageFiles,
+    workspace: Path,
     boards: Boards,
     pins: Pins,
     joined: Joined,
@@ -279,7 +288,7 @@ def _rate(
     """What an image is by itself, whatever it is shown beside."""
     stored = writer.table("pins")
     saves = Saves.of(joined.image_pins_indptr, joined.image_pins, pins.boards, len(boards), stored)
-    sizes = image_sizes(paths, files.cache, progress=progress)
+    sizes = image_sizes(paths, workspace / "cache", progress=progress)
     quality.build(saves, stored, writer.table("images")["title"], sizes).save(writer)
 
 

@@ -68,6 +68,17 @@ _EPILOG = """\b
 @click.option(
     "--fetch", is_flag=True, help="Fetch http(s) images, gently; they are kept in the workspace."
 )
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Fetch from private and loopback addresses, too. Only for catalogues whose every author "
+    "may reach what this machine can: a reference may name any server of your network.",
+)
+@click.option(
+    "--keep-embeddings",
+    is_flag=True,
+    help="Store the encoder's real-valued output, too: 2 bytes a unit and image.",
+)
 @click.option("--encoding", help="Of text tables that are not UTF-8, as in latin-1.")
 @click.option("--strict", is_flag=True, help="Fail at the first bad row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -82,6 +93,8 @@ def build(
     signature: str,
     encoder: str | None,
     fetch: bool,
+    allow_private: bool,
+    keep_embeddings: bool,
     encoding: str | None,
     strict: bool,
     as_json: bool,
@@ -99,6 +112,10 @@ def build(
     from pinjoin.core.progress import reporter
     from pinjoin.features.visual import DEFAULT_ENCODER
 
+    if allow_private and not fetch:
+        raise click.UsageError("--allow-private says what --fetch may ask; give that, too.")
+    if keep_embeddings and encoder == "none":
+        raise click.UsageError("--keep-embeddings needs an encoder; leave --encoder none out.")
     catalogue = _open(preset, pins, boards, mapping, attributes, encoding)
     with announce_compilation():
         summary = run(
@@ -109,7 +126,9 @@ def build(
             base=_base(pins),
             signature=signature,  # type: ignore[arg-type]
             encoder=None if encoder == "none" else encoder or DEFAULT_ENCODER,
+            keep_embeddings=keep_embeddings,
             fetch=fetch,
+            allow_private=allow_private,
             strict=strict,
             progress=reporter(),
         )
@@ -139,7 +158,8 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
         lines.append(f"Values that could not be read, their rows kept ({summary.rejects_file}):")
         lines += [f"  {count:,} × {reason}" for reason, count in summary.dropped_values.items()]
     if summary.image_faults:
-        lines.append(f"Images that could not be read ({workspace / 'images.rejects.jsonl'}):")
+        where = workspace / "images.rejects.jsonl"
+        lines.append(f"Images that could not be read (what helps is said in {where}):")
         lines += [f"  {count:,} × {reason}" for reason, count in summary.image_faults.items()]
     lines.append(f"Snapshot {summary.snapshot} of {workspace} is current.")
     click.echo("\n".join(lines))
