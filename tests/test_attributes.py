@@ -22,6 +22,8 @@ from pinjoin.data.guesses import guess_json, guess_text
 from pinjoin.data.rejects import Rejects
 from pinjoin.data.schema import TYPES, attributes_of
 from pinjoin.data.sources import TableSource, open_source
+from pinjoin.lookup import Lookup
+from pinjoin.snapshot.reader import open_snapshot
 
 OWN: dict[str, list[Any]] = {
     "in_stock": [True, None, False],
@@ -337,9 +339,9 @@ def test_a_build_keeps_them_and_says_which(tmp_path: Path) -> None:
         encoder=None,
     )
     assert not summary.rejects
-    workspace = pinjoin.open(tmp_path / "ws")
-    assert workspace.snapshot.manifest.config["attributes"] == KINDS
-    assert workspace.pinjoin(0).pins[0]["in_stock"] is True
-    stored = workspace.snapshot.table("pins")
+    lookup = Lookup(tmp_path / "ws", open_snapshot(tmp_path / "ws"))
+    assert lookup.snapshot.manifest.config["attributes"] == KINDS
+    assert lookup.pinjoin(0).pins[0]["in_stock"] is True
+    stored = lookup.snapshot.table("pins")
     assert stored.column("price").to_pylist() == OWN["price"]
     assert stored.column("locale").to_pylist() == ["de", None, "x\x07"]
