@@ -1,4 +1,4 @@
-"""`pinjoin events`: look over logs of what was shown and what people did."""
+"""`pinjoin events`: look over logs of what was shown and what people did, and learn from them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import click
 
 if TYPE_CHECKING:
     from pinjoin.data.event_checks import EventReport
+    from pinjoin.experiments.counterfactual import PolicyValue
 
 
 @click.group()
 def events() -> None:
-    """Look over logs of impressions and actions."""
+    """Look over logs of impressions and actions, and judge other policies by them."""
 
 
 @events.command()
@@ -42,7 +43,7 @@ def check(
     """Report what is odd in the event log FILE (several files or globs are one log).
 
     Columns: time, request_id, user_id, query, candidate, position (or row and column), device,
-    surface, action (impression, click, clickthrough, save or hide).
+    surface, action (impression, click, clickthrough, save or hide), propensity.
     """
     import time
 
@@ -63,6 +64,83 @@ def check(
         _print(source.name, report, list(lost.by_reason.items()), source.missing)
 
 
+@events.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option(
+    "--policy",
+    required=True,
+    metavar="FILE",
+    help="candidate, probability and any of query, position, device, surface.",
+)
+@click.option(
+    "--action",
+    "actions",
+    multiple=True,
+    type=click.Choice(["click", "clickthrough", "save", "hide"]),
+    help="What counts as a reward; default click, clickthrough and save.",
+)
+@click.option("--clip", type=float, help="No weight counts more than this.")
+@click.option("--resamples", type=int, default=1000, show_default=True, help="0: no intervals.")
+@click.option("--confidence", type=float, default=0.95, show_default=True)
+@click.option(
+    "--least-effective",
+    type=float,
+    default=30,
+    show_default=True,
+    help="Effective impressions below which no estimate is given.",
+)
+@click.option(
+    "--map", "maps", multiple=True, metavar="COLUMN=COLUMN", help="Your column for one of ours."
+)
+@click.option("--encoding", help="Of text files; default UTF-8.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def value(
+    files: tuple[str, ...],
+    policy: str,
+    actions: tuple[str, ...],
+    clip: float | None,
+    resamples: int,
+    confidence: float,
+    least_effective: float,
+    maps: tuple[str, ...],
+    encoding: str | None,
+    as_json: bool,
+) -> None:
+    """Estimate what another policy would have earned per impression of the event log FILE.
+
+    The log needs the propensity of each impression. The policy has a row for each candidate that
+    it may show in a context, with its probability.
+    """
+    from pinjoin.cli.kernels import announce_compilation
+    from pinjoin.core.progress import reporter
+    from pinjoin.data.event_log import read_log
+    from pinjoin.data.events import open_events
+    from pinjoin.data.policies import read_policy
+    from pinjoin.data.rejects import Rejects
+    from pinjoin.experiments.counterfactual import ValueConfig
+    from pinjoin.experiments.policy_frames import impressions_table, policy_value
+    from pinjoin.ranking.coec import ENGAGEMENT
+
+    config = ValueConfig(
+        clip=clip, resamples=resamples, confidence=confidence, least_effective=least_effective
+    )
+    shares = read_policy(policy, encoding=encoding)
+    lost = Rejects(None)
+    with announce_compilation():
+        log = read_log(
+            open_events(list(files), _parse_map(maps), encoding=encoding), lost, reporter()
+        )
+    shown = impressions_table(log, actions or ENGAGEMENT)
+    found = policy_value(
+        shown, shares, reward="reward", unit="request", config=config, progress=reporter()
+    )
+    if as_json:
+        answer = {**_plain(found), "rejected_by_reason": dict(lost.by_reason)}
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        _print_value(found, list(lost.by_reason.items()))
+
+
 def _parse_map(options: Sequence[str]) -> dict[str, str]:
     mapping = {}
     for option in options:
@@ -71,6 +149,31 @@ def _parse_map(options: Sequence[str]) -> dict[str, str]:
             raise click.BadParameter(f"{option!r} is not COLUMN=COLUMN (ours=yours).", None, None)
         mapping[ours.strip()] = theirs.strip()
     return mapping
+
+
+def _plain(found: PolicyValue) -> dict[str, object]:
+    """As JSON has it: NaN becomes null."""
+    from dataclasses import asdict
+
+    def clean(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: clean(part) for name, part in value.items()}
+        return None if value != value else value
+
+    return {name: clean(value) for name, value in asdict(found).items()}
+
+
+def _print_value(found: PolicyValue, rejected: Sequence[tuple[str, int]]) -> None:
+    click.echo(
+        f"{found.impressions:,} impressions, {found.rewarded:,} rewarded; as many of the policy's "
+        f"own: {found.overlap.effective_size:,.0f}, {found.overlap.effective_rewards:,.1f} rewarded"
+    )
+    for name, estimate in found.estimates.items():
+        click.echo(f"  {name:14s} {estimate.value:.5f}  [{estimate.low:.5f}, {estimate.high:.5f}]")
+    for reason, count in rejected:
+        click.echo(f"rejected: {count:,} rows: {reason}")
+    for caution in found.cautions:
+        click.echo(f"caution: {caution}")
 
 
 def _as_json(report: EventReport, reasons: dict[str, int]) -> dict[str, object]:
