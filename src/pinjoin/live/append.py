@@ -1,0 +1,127 @@
+"""A group of submissions into the tables: each once, each with the next sequence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from pinjoin.live.changes import Board, Change, Save, values
+from pinjoin.live.errors import ConflictError
+from pinjoin.live.submissions import Receipt, Submission
+from pinjoin.live.tables import CLOCKS, STATE, SUBMISSIONS, TABLES, State
+
+Made = tuple[str, str]
+"""(kind, id) of a pin or board."""
+
+_MADE = {"pin": TABLES[Save].c.pin_id, "board": TABLES[Board].c.board_id}
+_CHUNK = 5_000  # values in one condition: the databases take 32,766 and 65,535 at most
+
+
+def append(
+    connection: Connection, state: State, submissions: Sequence[Submission], origin: str
+) -> list[Receipt | ConflictError]:
+    """Store submissions, and say for each what came of it. Durable with the transaction.
+
+    One whose key is known gets its first receipt again, or a ConflictError if its content is
+    another. One that makes a pin or board that was made before is a ConflictError. The others
+    are stored all the same.
+    """
+    known = _known(connection, [one.key for one in submissions])
+    taken = _taken(connection, [made for one in submissions for made in one.made])
+    rows = _Rows(origin, state.last)
+    results: list[Receipt | ConflictError] = []
+    for one in submissions:
+        digest = one.digest()
+        if one.key in known:
+            sequence, earlier = known[one.key]
+            same = digest == earlier
+            results.append(Receipt(sequence, repeated=True) if same else _other(one))
+        elif made := taken.intersection(one.made):
+            results.append(_made_before(one, sorted(made)[0]))
+        else:
+            known[one.key] = rows.add(one, digest), digest
+            taken.update(one.made)
+            results.append(Receipt(rows.last, repeated=False))
+    rows.insert(connection)
+    return results
+
+
+class _Rows:
+    """What is to be inserted."""
+
+    def __init__(self, origin: str, last: int) -> None:
+        self.last = last
+        self._origin = origin
+        self._now = int(time.time())
+        self._submissions: list[dict[str, Any]] = []
+        self._rows: dict[type[Change], list[dict[str, Any]]] = {}
+
+    def add(self, submission: Submission, digest: bytes) -> int:
+        """Give a submission its sequence."""
+        self.last += 1
+        self._submissions.append(
+            {
+                "sequence": self.last,
+                "key": submission.key,
+                "digest": digest,
+                "origin": self._origin,
+                "stored_at": self._now,
+            }
+        )
+        for place, change in enumerate(submission.changes):
+            row = dict(values(change), sequence=self.last, place=place)
+            for clock in CLOCKS:
+                if clock in row and row[clock] is None:
+                    row[clock] = self._now
+            self._rows.setdefault(type(change), []).append(row)
+        return self.last
+
+    def insert(self, connection: Connection) -> None:
+        if not self._submissions:
+            return
+        connection.execute(SUBMISSIONS.insert(), self._submissions)
+        for kind, rows in self._rows.items():
+            connection.execute(TABLES[kind].insert(), rows)
+        connection.execute(STATE.update().values(last=self.last))
+
+
+def _known(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """key → (sequence, digest) of those that are stored."""
+    c = SUBMISSIONS.c
+    found: dict[str, tuple[int, bytes]] = {}
+    for start in range(0, len(keys), _CHUNK):
+        wanted = c.key.in_(keys[start : start + _CHUNK])
+        for key, sequence, digest in connection.execute(
+            select(c.key, c.sequence, c.digest).where(wanted)
+        ):
+            found[key] = sequence, bytes(digest)
+    return found
+
+
+def _taken(connection: Connection, made: Sequence[Made]) -> set[Made]:
+    """Those that were made before."""
+    found: set[Made] = set()
+    for kind, column in _MADE.items():
+        ids = [one for its_kind, one in made if its_kind == kind]
+        for start in range(0, len(ids), _CHUNK):
+            wanted = select(column).where(column.in_(ids[start : start + _CHUNK]))
+            found.update((kind, one) for one in connection.execute(wanted).scalars())
+    return found
+
+
+def _other(submission: Submission) -> ConflictError:
+    return ConflictError(
+        f"The key {submission.key!r} was used before, for something else. Give each submission a "
+        "key of its own; only a repetition of the very same has the same key."
+    )
+
+
+def _made_before(submission: Submission, made: Made) -> ConflictError:
+    kind, one = made
+    return ConflictError(
+        f"The submission {submission.key!r} makes the {kind} {one!r}, which was made before. "
+        f"Give it another id: those of {kind}s are never used twice."
+    )

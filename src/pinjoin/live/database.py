@@ -1,0 +1,232 @@
+"""Connections to SQLite and PostgreSQL on which a commit is durable, and their errors in words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pinjoin.core.errors import ConfigError
+from pinjoin.live.errors import DamagedError, StoreError, UnavailableError
+
+try:
+    from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+    from sqlalchemy import exc as failures
+except ModuleNotFoundError:
+    raise ConfigError(
+        "The live database needs SQLAlchemy, which is not installed: pip install 'pinjoin[serve]'."
+    ) from None
+
+LIVE_FILE = "live.db"
+"""The database's name in a workspace, unless another is given."""
+
+_AGAIN = "Nothing was acknowledged; the same key can be used again."
+
+
+class Database:
+    """One database, reached through a pool of connections that any thread may use."""
+
+    def __init__(self, where: Path | str, lock_s: float) -> None:
+        """`where`: the file of an SQLite database, or a URL (sqlite:///… or postgresql://…).
+
+        `lock_s`: how long to wait for others' locks and for the network.
+        """
+        url = _url(where)
+        self.name = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite":
+            self.path: Path | None = Path(url.database or "").absolute()
+            self._engine = _sqlite(self.path, lock_s)
+            self._reader = self._engine
+        else:
+            self.path = None
+            self._engine = _postgresql(url, lock_s)
+            # A reader's statements all see one state of the database; in SQLite they always do.
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads."""
+        with self._errors(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes. When the block is over, it is durable."""
+        with self._errors(), self._engine.connect() as connection:
+            if self.path:
+                connection = connection.execution_options(begin="BEGIN IMMEDIATE")
+            with connection.begin():
+                yield connection
+            if self.path and _file_id(self.path) != connection.info["file"]:
+                connection.invalidate()
+                raise UnavailableError(f"{self._gone()} {_AGAIN}")
+
+    def create(self) -> None:
+        """Make an empty SQLite database where there is none. (Others must exist.)"""
+        if not self.path:
+            return
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        except OSError as error:
+            raise UnavailableError(
+                f"The live database {self.path} cannot be opened: {error.strerror}. Make its "
+                "folder, or allow this user to write there."
+            ) from error
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self._engine.dispose()
+
+    def _gone(self) -> str:
+        return (
+            f"The live database {self.name} was removed or replaced while it was in use. Put it "
+            "back, or restart to begin another."
+        )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except failures.TimeoutError as error:
+            raise UnavailableError(
+                f"All connections to the live database {self.name} are in use. Try again."
+            ) from error
+        except (failures.DBAPIError, failures.DisconnectionError) as error:
+            raise self._translated(getattr(error, "orig", None) or error) from error
+
+    def _translated(self, error: BaseException) -> StoreError:
+        kind, remedy = _sqlite_error(error) if self.path else _postgresql_error(error)
+        if self.path and not self.path.exists():
+            return UnavailableError(f"{self._gone()} {_AGAIN}")
+        what = " ".join(str(error).split())[:300].rstrip(".")
+        return kind(f"The live database {self.name} failed: {what}. {remedy}")
+
+
+def _url(where: Path | str) -> URL:
+    if isinstance(where, Path):
+        return URL.create("sqlite", database=str(where))
+    allowed = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    try:
+        url = make_url(where)
+    except failures.ArgumentError:
+        raise ConfigError(f"The database's URL must be {allowed}. Got {where!r}.") from None
+    backend = url.get_backend_name()
+    if backend == "sqlite" and url.database and url.database != ":memory:":
+        return url
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    got = url.render_as_string(hide_password=True)
+    raise ConfigError(f"The database's URL must be {allowed}. Got {got!r}.")
+
+
+def _sqlite(path: Path, lock_s: float) -> Engine:
+    uri = f"file:{quote(str(path))}?mode=rw"  # never makes a new file where the old one was
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=lock_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise ConfigError(
+                    f"{path} lies where SQLite's write-ahead log does not work ({mode}), such as "
+                    "a network drive. Choose a local disk, or PostgreSQL."
+                )
+            connection.execute("PRAGMA synchronous = FULL")  # a commit waits for the disk
+            connection.execute("PRAGMA fullfsync = ON")  # also on macOS
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, pool_timeout=lock_s, **_POOL)
+
+    @event.listens_for(engine, "connect")
+    def _remember(connection: sqlite3.Connection, record: Any) -> None:
+        record.info["file"] = _file_id(path)
+
+    @event.listens_for(engine, "checkout")
+    def _look(connection: sqlite3.Connection, record: Any, proxy: Any) -> None:
+        if record.info["file"] != _file_id(path):  # writes would go to a file without a name
+            raise failures.DisconnectionError(f"{path} was removed or replaced")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+def _postgresql(url: URL, lock_s: float) -> Engine:
+    wait_ms = max(1, round(lock_s * 1000))
+    network = {"connect_timeout": max(2, round(lock_s)), "tcp_user_timeout": max(wait_ms, 2000)}
+    settings = (
+        f"SET lock_timeout = {wait_ms}; "
+        # A process that stops halfway must not keep the others waiting for ever.
+        f"SET idle_in_transaction_session_timeout = {4 * wait_ms}"
+    )
+    try:
+        engine = create_engine(
+            url, connect_args=network, pool_pre_ping=True, pool_timeout=lock_s, **_POOL
+        )
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "PostgreSQL needs psycopg, which is not installed: pip install 'pinjoin[postgres]'."
+        ) from None
+
+    @event.listens_for(engine, "connect")
+    def _set(connection: Any, record: Any) -> None:
+        connection.execute(settings)
+        (durable,) = connection.execute("SHOW synchronous_commit").fetchone()
+        if durable == "off":
+            connection.execute("SET synchronous_commit = on")
+        connection.commit()
+
+    return engine
+
+
+_POOL: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 12}
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _sqlite_error(error: BaseException) -> tuple[type[StoreError], str]:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite says in addition
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return UnavailableError, f"Another process keeps it locked. {_AGAIN}"
+    if code == sqlite3.SQLITE_FULL:
+        return UnavailableError, f"Make room on its disk. What was stored is safe. {_AGAIN}"
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DamagedError, (
+            "Its file is damaged: restore it from a backup, or rescue what can be read with "
+            "`sqlite3 FILE .recover`."
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return UnavailableError, f"Allow this user to write to it and its folder. {_AGAIN}"
+    if code == sqlite3.SQLITE_IOERR:
+        return UnavailableError, f"Look at its disk. {_AGAIN}"
+    return StoreError, "Please report this."
+
+
+def _postgresql_error(error: BaseException) -> tuple[type[StoreError], str]:
+    state = getattr(error, "sqlstate", None)
+    if state is None or state[:2] in ("08", "57", "28", "3D", "55", "40", "25"):
+        return UnavailableError, f"Is it running, and the URL right? {_AGAIN}"
+    if state[:2] == "53":
+        return UnavailableError, f"Give it room and connections. {_AGAIN}"
+    if state[:2] in ("XX", "58"):
+        return DamagedError, "Look at its server's log."
+    if state == "42501":
+        return UnavailableError, f"Grant this user what is missing. {_AGAIN}"
+    return StoreError, "Please report this."
