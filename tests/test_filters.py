@@ -301,12 +301,22 @@ def is_pattern(text: str) -> bool:
 @example("a\\\\", "a\\")
 @example("\\a\\_b", "a_b")
 @example("\\%", "%")
+@example("\\.%", ".x")
 @example("%\n_", "a\nb")
 def test_like_is_what_sql_says(pattern: str, text: str) -> None:
     table = pa.table({"pin_id": ["0"], "locale": [text]})
     catalogue = Catalogue(table, np.zeros(1, np.uint32), np.ones(1, int))
     said = f"locale like {word(Literal(pattern, 'text'))}"
     assert eligible(catalogue, said).tolist() == [like(pattern, text)]  # type: ignore[arg-type]
+
+
+def test_counts_are_of_the_images_of_each_stored_batch() -> None:
+    batch = pa.table({"pin_id": ["0", "1"]})
+    images = np.array([0, 1, 2, NO_ROW], np.uint32)
+    catalogue = Catalogue(pa.concat_tables([batch, batch]), images, np.array([5, 7, 9]))
+    for boards in (5, 7, 9):
+        mask = eligible(catalogue, f"boards = {boards}")  # type: ignore[arg-type]
+        assert mask.tolist() == [boards == 5, boards == 7, boards == 9]
 
 
 PRECEDENCE = [
