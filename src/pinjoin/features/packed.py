@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ SEEN, SAID, SORTED = 1, 2, 4
 """Bits of a row's flags: it has a picture, a term, a category."""
 
 UInt8s = npt.NDArray[np.uint8]
+Dense = Literal["topics", "factors"]
 _BLOCK = 1 << 14  # rows packed at a time
 
 
@@ -159,9 +160,9 @@ def pack(layout: RowLayout, parts: Parts, rows: npt.NDArray[np.integer[Any]]) ->
         said = parts.annotations
         fields.set_terms(said.ids[rows], said.weights[rows])
     if parts.topics is not None and layout.topics:
-        fields.set_dense("topics", Header.TOPICS, parts.topics.vectors[rows])
+        fields.set_dense("topics", parts.topics.vectors[rows])
     if parts.factors is not None and layout.factors:
-        fields.set_dense("factors", Header.FACTORS, parts.factors[rows])
+        fields.set_dense("factors", parts.factors[rows])
     if parts.categories is not None and layout.categories:
         sorts = parts.categories
         fields.set_categories(sorts.ids[rows], sorts.shares[rows])
@@ -217,6 +218,11 @@ class Fields:
         flags: UInt8s = self.part("flags")[:, 0]
         return flags
 
+    @property
+    def categories(self) -> tuple[npt.NDArray[np.uint16], UInt8s]:
+        """(n, kept) ids, and shares in 255ths."""
+        return self.part("category_ids", np.uint16), self.part("shares")
+
     def set_codes(self, bits: UInt8s, present: npt.NDArray[np.bool_] | None = None) -> None:
         flag = SEEN if present is None else np.where(present, SEEN, 0).astype(np.uint8)
         self.part("bits")[:, : bits.shape[1]] = bits
@@ -237,7 +243,9 @@ class Fields:
         self.header[:, Header.TERMS] = _per_length(quantised)
         self._flag(SAID, ids[:, 0] != NO_TERM)
 
-    def set_dense(self, name: str, place: int, vectors: npt.NDArray[Any]) -> None:
+    def set_dense(self, name: Dense, vectors: npt.NDArray[Any]) -> None:
+        """Vectors; of unit length or not makes no difference."""
+        place = Header.TOPICS if name == "topics" else Header.FACTORS
         n = min(vectors.shape[1], getattr(self.layout, name))
         quantised = _quantised(vectors[:, :n], 127)
         self.part(name, np.int8)[:, :n] = quantised
@@ -300,6 +308,13 @@ class PackedRows:
     def __len__(self) -> int:
         return len(self.data)
 
+    def row(self, number: int) -> UInt8s:
+        """(layout.bytes,) uint8, one of them."""
+        inside = 0 <= number < len(self)
+        check(inside, "number", "PackedRows.row", f"from 0 to {len(self) - 1}", number)
+        row: UInt8s = self.data[number]
+        return row
+
     @classmethod
     def of(cls, parts: Parts, n_images: int) -> PackedRows:
         """In memory, of all images."""
@@ -348,7 +363,7 @@ class PackedRows:
         if self.layout.terms:
             fields.set_terms(annotations.ids, annotations.weights)
         if self.layout.topics:
-            fields.set_dense("topics", Header.TOPICS, topics.vectors)
+            fields.set_dense("topics", topics.vectors)
         if self.layout.categories:
             fields.set_categories(categories.ids, categories.shares)
         fields.set_quality(from_saves)

@@ -1,14 +1,13 @@
 """Features of a query and its candidates, made at request time (§IV.B, §V.B).
 
-Each belongs to a group, so that a control and a treatment differ by configuration alone. A part
-that the query or the candidate lacks gives 0, and an indicator says so; features of a part that
-the whole catalogue lacks do not exist.
+A part that the query or the candidate lacks gives 0, and an indicator says so; features of a part
+that the whole catalogue lacks do not exist. `features.pair_schema` lists them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -17,43 +16,39 @@ import numpy.typing as npt
 
 from pinjoin.core.errors import ConfigError, check
 from pinjoin.core.topk import top_k
-from pinjoin.core.types import Float32s, UInt32s
-from pinjoin.features import packed as rows_of
-from pinjoin.features.packed import Fields, PackedRows, RowLayout
-from pinjoin.features.text import NO_TERM
+from pinjoin.core.types import Float32s, Int64s, UInt32s
+from pinjoin.features import pair_schema
+from pinjoin.features.context import Context, as_image
+from pinjoin.features.packed import Fields, Header, PackedRows, RowLayout
+from pinjoin.features.pair_schema import PAPER_GROUPS, PairConfig
 
-PAPER_GROUPS = ("visual", "text", "category", "cross", "cooccurrence", "quality")
-"""What the paper ranks by."""
+__all__ = ["PAPER_GROUPS", "Context", "PairConfig", "PairFeatures", "Signals"]
 
-GROUPS = (*PAPER_GROUPS, "collaborative", "navboost", "context")
-"""All there are, in the order of their features."""
+UInt8s = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.floating[Any]]
 
-CustomFeature = Callable[[int | None, UInt32s], npt.NDArray[Any]]
-"""A feature of your own: f(query, rows) → (rows,) numbers. query: the row of the image that is
-looked at, None for a picture from outside; rows: (rows,) uint32, the candidates."""
+Query = int | np.integer[Any] | UInt8s
+"""What is looked at: a row of the catalogue, or a packed row of its own, (bytes,) uint8
+(`packed.pack_picture`: a picture from outside)."""
 
+CustomFeature = Callable[[int | None, UInt32s], npt.ArrayLike]
+"""A feature of your own: f(query, rows) → (rows,) finite numbers. query: the row of the image that
+is looked at, None for a picture from outside; rows: (rows,) uint32, the candidates. Only these
+cost Python."""
 
-@dataclass(frozen=True)
-class PairConfig:
-    """Which features are made."""
-
-    groups: Sequence[str] = (*PAPER_GROUPS, "collaborative", "navboost")  # of `GROUPS`
-    without: Sequence[str] = ()  # features left out, by name
-    max_cross: int = 32  # categories with a cross feature, those of most boards
-    custom: Mapping[str, str] = field(default_factory=dict)  # own ones: name → "module:function"
-
-    def __post_init__(self) -> None:
-        caller = "PairConfig"
-        known = set(self.groups) <= set(GROUPS)
-        check(known, "groups", caller, f"some of {', '.join(GROUPS)}", tuple(self.groups))
-        check(self.max_cross >= 0, "max_cross", caller, "a number ≥ 0", self.max_cross)
+_NONE = np.empty(0, np.float32)
+_NO_COLUMNS = np.empty(0, np.int64)
+_NO_MATRIX = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What boards and walks say of candidates. counts: (n,) uint32, boards shared with the query;
-    adamic_adar: Σ 1 / ln(size) and resource_allocation: Σ 1 / size over these, walk: visits per
-    walk, navboost: smoothed log-ratio of actions (None: no log), each (n,) float32."""
+    """What boards and walks say of n candidates.
+
+    counts: (n,) uint32, boards shared with the query; adamic_adar: Σ 1 / ln(size) and
+    resource_allocation: Σ 1 / size over these boards; walk: visits per walk; navboost: smoothed
+    log-ratio of actions, None without a log; each (n,) float32, all but navboost ≥ 0.
+    """
 
     counts: UInt32s
     adamic_adar: Float32s
@@ -61,104 +56,19 @@ class Signals:
     walk: Float32s
     navboost: Float32s | None = None
 
-
-@dataclass(frozen=True)
-class Context:
-    """What is known of a request besides its query (group `context`); what is not given is 0.
-
-    recent: up to 8 rows of images the user looked at or saved last. phrase: ids and weights of
-    what the user searched for, from `Annotations.annotate`. locale: (n,) bool or numbers, how well
-    each candidate fits the user's.
-    """
-
-    recent: Sequence[int] = ()
-    phrase: tuple[UInt32s, Float32s] | None = None
-    locale: npt.NDArray[Any] | None = None
-
-
-@dataclass(frozen=True)
-class _Feature:
-    name: str
-    definition: str
-    group: str
-    base: int  # place among what the kernel makes
-    category: int = -1  # of a cross
-
-
-def _features(layout: RowLayout, categories: Sequence[str], most: int) -> list[_Feature]:
-    """All that the kernel makes of a catalogue with such rows."""
-    from pinjoin.features import _pairs_kernel as k
-
-    seen = layout.n_bits > 0
-    by = f", by {layout.encoder}" if layout.encoder else ""
-    has = layout.categories > 0
-    f = _Feature
-    made: list[tuple[bool, _Feature]] = [
-        (seen, f("visual.fc6_similarity", f"1 − Hamming distance / {layout.n_bits} bits{by}",
-                 "visual", k.FC6)),
-        (layout.classes > 0, f("visual.fc8_similarity",
-                 f"cosine of the {layout.classes} largest classes{by}", "visual", k.FC8)),
-        (seen, f("visual.present", "1 if both have a picture", "visual", k.SEEN_BOTH)),
-        (layout.terms > 0, f("text.annotation_similarity", "cosine of annotations", "text",
-                             k.TERMS)),
-        (layout.topics > 0, f("text.topic_similarity", "cosine of topic vectors", "text",
-                              k.TOPICS)),
-        (layout.terms > 0, f("text.present", "1 if both have annotations", "text", k.SAID_BOTH)),
-        (has, f("category.similarity", "cosine of category vectors", "category", k.CATEGORIES)),
-        (has, f("category.present", "1 if both have a category", "category", k.SORTED_BOTH)),
-        *((seen and has, f(f"cross.{name}", f"query's share of {name!r} × visual.fc6_similarity",
-                           "cross", k.FC6, number))
-          for number, name in enumerate(list(categories)[:most])),
-        (True, f("cooccurrence.count", "n: boards that hold both", "cooccurrence", k.COUNT)),
-        (True, f("cooccurrence.log_count", "ln(1 + n)", "cooccurrence", k.LOG_COUNT)),
-        (True, f("cooccurrence.cosine", "n / √(boards of the query × of the candidate)",
-                 "cooccurrence", k.COSINE)),
-        (True, f("cooccurrence.jaccard", "n / boards that hold either", "cooccurrence",
-                 k.JACCARD)),
-        (True, f("cooccurrence.share", "n / boards of the query", "cooccurrence", k.SHARE)),
-        (True, f("cooccurrence.relative", "n / the largest n among the candidates",
-                 "cooccurrence", k.RELATIVE_COUNT)),
-        (True, f("cooccurrence.log_lift",
-                 "ln(n × boards / (boards of the query × of the candidate)); 0 if n = 0",
-                 "cooccurrence", k.LOG_LIFT)),
-        *((True, f(name, definition, "quality", k.N_BASE + i))
-          for i, (name, definition) in enumerate(layout.quality)),
-        (True, f("walk.visits", "s: visits per random walk from the query", "collaborative",
-                 k.VISITS)),
-        (True, f("walk.log", "ln(1 + 1,000,000 s)", "collaborative", k.LOG_VISITS)),
-        (True, f("walk.relative", "s / the largest s among the candidates", "collaborative",
-                 k.RELATIVE_VISITS)),
-        (True, f("walk.per_root", "s / √(boards of the candidate)", "collaborative",
-                 k.VISITS_PER_ROOT)),
-        (True, f("adamic_adar.sum", "a: Σ 1 / ln(size) over boards that hold both",
-                 "collaborative", k.ADAMIC_ADAR)),
-        (True, f("adamic_adar.log", "ln(1 + a)", "collaborative", k.LOG_ADAMIC_ADAR)),
-        (True, f("adamic_adar.relative", "a / the largest a among the candidates",
-                 "collaborative", k.RELATIVE_ADAMIC_ADAR)),
-        (True, f("resource_allocation", "Σ 1 / size over boards that hold both", "collaborative",
-                 k.RESOURCE_ALLOCATION)),
-        (layout.factors > 0, f("factors.similarity", "cosine of co-save factors",
-                               "collaborative", k.FACTORS)),
-        (True, f("navboost.log_ratio", "smoothed log-ratio of actions to those expected",
-                 "navboost", k.NAVBOOST)),
-    ]  # fmt: skip
-    return [feature for exists, feature in made if exists]
-
-
-_CONTEXT = {
-    "context.recent_topic_similarity": "cosine with the mean topic vector of recent images",
-    "context.recent_factor_similarity": "cosine with the mean co-save factors of recent images",
-    "context.recent_fc6_similarity": "1 − Hamming distance / bits to most recent pictures",
-    "context.phrase_similarity": "cosine of annotations with the phrase searched for",
-    "context.locale": "1 if the candidate fits the user's locale",
-}
+    @classmethod
+    def none(cls, n: int) -> Signals:
+        """Nothing is known, as of a picture from outside."""
+        nothing = np.zeros(n, np.float32)
+        return cls(np.zeros(n, np.uint32), nothing, nothing, nothing)
 
 
 class PairFeatures:
     """Describes candidates of a query by the features of a configuration. Thread-safe.
 
-    packed: the rows of all images; categories: names of the catalogue's categories by number;
-    n_boards: boards of the catalogue.
+    packed: the rows of all images; categories: the names of the catalogue's categories by number;
+    n_boards: boards of the catalogue. schema: the features' names in their order, with their
+    definitions (`ranking.model.require_schema` compares them).
     """
 
     def __init__(
@@ -169,244 +79,228 @@ class PairFeatures:
         config: PairConfig | None = None,
     ) -> None:
         self.packed, self.categories, self.n_boards = packed, tuple(categories), n_boards
-        self.config = config or PairConfig()
-        config = self.config
-        all_made = _features(packed.layout, self.categories, config.max_cross)
+        self.config = config = config or PairConfig()
+        made = pair_schema.features(packed.layout, self.categories, config)
+        self._context = pair_schema.context_features(config)
         self._custom = {name: _load(name, place) for name, place in config.custom.items()}
-        context = _CONTEXT if "context" in config.groups else {}
-        known = {feature.name for feature in all_made} | set(_CONTEXT) | set(self._custom)
-        check(set(config.without) <= known, "without", "PairConfig", "names of features",
-              sorted(set(config.without) - known))  # fmt: skip
-        wanted = [f for f in all_made if f.group in config.groups and f.name not in config.without]
-        self._made = wanted
-        self._context = {n: d for n, d in context.items() if n not in config.without}
-        self.schema = {
-            **{f.name: f.definition for f in wanted},
+        self.schema: Mapping[str, str] = {
+            **{feature.name: feature.definition for feature in made},
             **self._context,
-            **{name: f"your own: {config.custom[name]}" for name in self._custom},
+            **{name: f"your own: {place}" for name, place in config.custom.items()},
         }
-        self._source = np.array([f.base for f in wanted], np.int64)
-        self._crossed = np.array([f.category for f in wanted], np.int64)
-        self._idle: list[Any] = []
+        self._base = np.array([feature.base for feature in made], np.int64)
+        self._scale = np.array([feature.scale for feature in made], np.int64)
+        self._views, self._places = _views(packed.data), _places(packed.layout)
+        self._idle: list[Any] = []  # pop and append are atomic
 
     def matrix(
-        self,
-        query: int | npt.NDArray[np.uint8],
-        rows: UInt32s,
-        signals: Signals,
-        context: Context | None = None,
+        self, query: Query, rows: UInt32s, signals: Signals, context: Context | None = None
     ) -> Float32s:
-        """(n, features) float32, in the order of the schema.
-
-        query: a row of the catalogue, or a packed row of its own (`packed.pack_picture`).
-        """
-        out = np.empty((len(rows), len(self._made)), np.float32)
+        """(rows, features) float32, in the order of the schema."""
         row = self._row_of(query)
-        self._run(row, rows, signals, out=out, factor=self._factor(row))
-        return np.concatenate([out, self._extra(query, rows, context)], axis=1)
-
-    def top(
-        self,
-        query: int | npt.NDArray[np.uint8],
-        rows: UInt32s,
-        signals: Signals,
-        weights: npt.NDArray[np.floating[Any]],
-        means: npt.NDArray[np.floating[Any]],
-        k: int,
-        context: Context | None = None,
-    ) -> tuple[UInt32s, Float32s]:
-        """Positions and scores of the k candidates of largest Σ weight × (feature − mean), largest
-        first, ties by row. weights, means: (features,) as the schema. No matrix is made."""
-        scores = self.scores(query, rows, signals, weights, means, context)
-        order = np.argsort(rows, kind="stable")
-        positions = order[top_k(scores[order], k)].astype(np.uint32)
-        return positions, scores[positions]
+        made = self._columns(row, rows, signals, self._base, self._scales(row, signals))
+        more = self._more(query, rows, context)
+        return np.concatenate([made, more], axis=1) if more.shape[1] else made
 
     def scores(
         self,
-        query: int | npt.NDArray[np.uint8],
+        query: Query,
         rows: UInt32s,
         signals: Signals,
-        weights: npt.NDArray[np.floating[Any]],
-        means: npt.NDArray[np.floating[Any]],
+        weights: Numbers,
+        means: Numbers,
         context: Context | None = None,
     ) -> Float32s:
-        """(n,) float32: Σ weight × (feature − mean) of each candidate."""
-        from pinjoin.features._pairs_kernel import N_BASE
+        """(rows,) float32: Σ weight × (feature − mean) of each. No matrix is made.
 
-        n = len(self._made)
-        row = self._row_of(query)
-        factor = self._factor(row)
-        size = N_BASE + len(self.packed.layout.quality)
-        folded = np.bincount(self._source, weights[:n] * factor, size)
-        shifts = np.zeros(size)
-        own = self._source >= N_BASE
-        shifts[self._source[own]] = means[:n][own]
+        weights, means: (features,) in the order of the schema.
+        """
+        weights, means = (np.asarray(given, np.float64) for given in (weights, means))
+        for name, given in (("weights", weights), ("means", means)):
+            fits = given.shape == (len(self.schema),)
+            allowed = f"of shape ({len(self.schema)},), as the schema"
+            check(fits, name, "PairFeatures.scores", allowed, given.shape)
+        row, n = self._row_of(query), len(self._base)
+        size = pair_schema.OWN + len(self.packed.layout.quality)
+        scaled = weights[:n] * self._scales(row, signals)
+        folded = np.bincount(self._base, scaled, size).astype(np.float32)
+        # A column of large numbers is shifted before it is weighed: float32 has 7 digits.
+        own = self._base >= pair_schema.OWN
+        shifts = np.bincount(self._base[own], means[:n][own], size).astype(np.float32)
         scores = np.empty(len(rows), np.float32)
         self._run(row, rows, signals, folded, shifts, scores=scores)
-        bias = means[:n][~own] @ weights[:n][~own]
-        extra = self._extra(query, rows, context)
-        return np.asarray(scores - bias + (extra - means[n:]) @ weights[n:], np.float32)
+        scores -= np.float32(weights[:n][~own] @ means[:n][~own])
+        if n < len(self.schema):
+            scores += np.float32((self._more(query, rows, context) - means[n:]) @ weights[n:])
+        return scores
+
+    def top(
+        self,
+        query: Query,
+        rows: UInt32s,
+        signals: Signals,
+        weights: Numbers,
+        means: Numbers,
+        k: int,
+        context: Context | None = None,
+    ) -> tuple[UInt32s, Float32s]:
+        """The k candidates of highest score: positions in `rows` (uint32) and scores (float32),
+        highest first, ties by row. Parameters as of `scores`."""
+        scores = self.scores(query, rows, signals, weights, means, context)
+        best = top_k(scores, k)
+        if len(best):
+            best = np.flatnonzero(scores >= scores[best[-1]]).astype(np.uint32)
+            best = best[np.lexsort((rows[best], -scores[best]))[:k]]
+        return best, scores[best]
 
     def with_packed(self, packed: PackedRows) -> PairFeatures:
         """The same features of other rows (`PackedRows.with_rows`)."""
         return PairFeatures(packed, self.categories, self.n_boards, self.config)
 
-    def _row_of(self, query: int | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        if isinstance(query, np.ndarray) and query.ndim == 1:
-            return np.ascontiguousarray(query, np.uint8)[None]
-        row: npt.NDArray[np.uint8] = self.packed.data[int(query)][None]
-        return row
+    def _row_of(self, query: Query) -> UInt8s:
+        if not isinstance(query, np.ndarray):
+            return self.packed.row(int(query))
+        size = self.packed.layout.bytes
+        fits = query.shape == (size,) and query.dtype == np.uint8
+        allowed = f"the number of a row, or a packed row of {size} bytes"
+        check(fits, "query", "PairFeatures", allowed, (query.dtype, query.shape))
+        return np.ascontiguousarray(query)
 
-    def _factor(self, row: npt.NDArray[np.uint8]) -> Float32s:
-        """(features,) what each base feature is multiplied by: 1, or a share of the query."""
-        fields = Fields(row, self.packed.layout)
-        shares = np.zeros(len(self.categories) + 1, np.float32)
-        shares[-1] = 1
-        ids = fields.part("category_ids", np.uint16)[0]
-        kept = fields.part("shares")[0]
-        here = kept > 0
-        shares[ids[here]] = kept[here] / np.float32(255)
-        return shares[self._crossed]
+    def _scales(self, row: UInt8s, signals: Signals) -> Float32s:
+        """(features of the kernel,) float32: what each is multiplied by in this request."""
+        fields = Fields(row[None], self.packed.layout)
+        header, shares = fields.header[0], np.zeros(len(self.categories), np.float32)
+        ids, given = (part[0] for part in fields.categories)
+        shares[ids[given > 0]] = given[given > 0]
+        largest = [a.max(initial=0) for a in (signals.counts, signals.walk, signals.adamic_adar)]
+        inverse = [1 / one if one > 0 else 0 for one in (header[Header.BOARDS], *largest)]
+        numbers = [
+            1, *header[: Header.BOARDS], header[Header.PER_ROOT], *inverse, *(shares / 255)
+        ]  # fmt: skip
+        scales: Float32s = np.array(numbers, np.float32)[self._scale]
+        return scales
 
-    def _extra(
-        self, query: int | npt.NDArray[np.uint8], rows: UInt32s, context: Context | None
+    def _columns(
+        self, row: UInt8s, rows: UInt32s, signals: Signals, base: Int64s, scales: Float32s
     ) -> Float32s:
-        """(n, context and custom features)."""
-        extra = np.zeros((len(rows), len(self._context) + len(self._custom)), np.float32)
-        if self._context and context is not None:
-            columns = self._describe_context(rows, context)
-            for j, name in enumerate(self._context):
-                extra[:, j] = columns[name]
-        asked = None if isinstance(query, np.ndarray) and query.ndim == 1 else int(query)
-        for j, (name, function) in enumerate(self._custom.items(), len(self._context)):
-            values = np.asarray(function(asked, rows))
-            good = values.shape == (len(rows),)
-            check(good, f"custom {name}", "PairConfig", f"a function that gives {len(rows)} "
-                  "numbers, one a candidate", values.shape)  # fmt: skip
-            extra[:, j] = values
-        return extra
-
-    def _describe_context(self, rows: UInt32s, context: Context) -> dict[str, Any]:
-        from pinjoin.features import _pairs_kernel as k
-
-        virtual = _mean_row(self.packed, np.asarray(context.recent, np.int64), context.phrase)
-        none = np.zeros(len(rows), np.float32)
-        signals = Signals(np.zeros(len(rows), np.uint32), none, none, none)
-        out = np.empty((len(rows), 4), np.float32)
-        source = np.array([k.TOPICS, k.FACTORS, k.FC6, k.TERMS])
-        self._run(virtual[None], rows, signals, out=out, source=source,
-                  factor=np.ones(4, np.float32))  # fmt: skip
-        locale = 0 if context.locale is None else context.locale
-        return dict(zip(_CONTEXT, [*out.T, locale], strict=True))
+        """(rows, columns) what the kernel makes in places `base`, × scales."""
+        size = pair_schema.OWN + len(self.packed.layout.quality)
+        out = np.empty((len(rows), len(base)), np.float32)
+        if len(rows):
+            nothing = np.zeros(size, np.float32)
+            self._run(row, rows, signals, nothing, nothing, base, scales, matrix=out)
+        return out
 
     def _run(
         self,
-        query: npt.NDArray[np.uint8],
+        row: UInt8s,
         rows: UInt32s,
         signals: Signals,
-        weights: npt.NDArray[Any] | None = None,
-        shifts: npt.NDArray[Any] | None = None,
-        *,
-        scores: Float32s | None = None,
-        out: Float32s | None = None,
-        source: npt.NDArray[np.int64] | None = None,
-        factor: Float32s | None = None,
+        weights: Float32s,
+        shifts: Float32s,
+        base: Int64s = _NO_COLUMNS,
+        scales: Float32s = _NONE,
+        matrix: Float32s = _NO_MATRIX,
+        scores: Float32s = _NONE,
     ) -> None:
-        from pinjoin.features import _pairs_kernel as k
+        from pinjoin.features import _pairs_kernel as kernel
 
-        layout = self.packed.layout
-        size = k.N_BASE + len(layout.quality)
-        none = np.empty(0, np.float32)
-        tables = self._idle.pop() if self._idle else k.Tables(
-            np.empty(k.TERM_SLOTS, np.uint64), np.zeros(65_536, np.int8),
-            np.zeros(65_536, np.uint8),
+        rows, given = self._checked(rows, signals)
+        tables = self._idle.pop() if self._idle else kernel.new_tables()
+        kernel.describe(
+            rows, self._views, self._places, _views(row), given, np.float32(np.log(self.n_boards)),
+            tables, weights, shifts, base, scales, matrix,
+            scores,
         )  # fmt: skip
-        given = k.Signals(
+        self._idle.append(tables)  # an interrupted one is dropped: it is not all zero
+
+    def _checked(self, rows: UInt32s, signals: Signals) -> tuple[UInt32s, Any]:
+        """Rows and signals as the kernel wants them, which trusts them."""
+        from pinjoin.features import _pairs_kernel as kernel
+
+        n, caller = len(self.packed), "PairFeatures"
+        rows = np.ascontiguousarray(rows, np.uint32)
+        inside = not len(rows) or rows.max() < n
+        check(bool(inside), "rows", caller, f"numbers from 0 to {n - 1}", rows)
+        navboost = _NONE if signals.navboost is None else signals.navboost
+        given = kernel.Signals(
             np.ascontiguousarray(signals.counts, np.uint32),
             *(
-                np.ascontiguousarray(none if a is None else a, np.float32)
-                for a in (signals.adamic_adar, signals.resource_allocation, signals.walk,
-                          signals.navboost)
+                np.ascontiguousarray(one, np.float32)
+                for one in (
+                    signals.walk, signals.adamic_adar, signals.resource_allocation, navboost
+                )
             ),
         )  # fmt: skip
-        k.describe(
-            np.ascontiguousarray(rows, np.uint32),
-            _views(self.packed.data),
-            _places(layout),
-            _views(query),
-            given,
-            float(self.n_boards),
-            tables,
-            np.zeros(size, np.float32) if weights is None else weights.astype(np.float32),
-            np.zeros(size, np.float32) if shifts is None else shifts.astype(np.float32),
-            self._source if source is None else source,
-            none if factor is None else factor,
-            np.empty((0, 0), np.float32) if out is None else out,
-            none if scores is None else scores,
-        )
-        self._idle.append(tables)
+        for name, one in given._asdict().items():
+            fits = one.shape == rows.shape or (name == "navboost" and signals.navboost is None)
+            check(fits, name, "Signals", f"of shape {rows.shape}, as rows", one.shape)
+        return rows, given
+
+    def _more(self, query: Query, rows: UInt32s, context: Context | None) -> Float32s:
+        """(rows, context and custom features)."""
+        more = np.zeros((len(rows), len(self._context) + len(self._custom)), np.float32)
+        if self._context and context is not None:
+            known = self._describe_context(rows, context)
+            for j, name in enumerate(self._context):
+                more[:, j] = known[name]
+        asked = None if isinstance(query, np.ndarray) else int(query)
+        for j, (name, function) in enumerate(self._custom.items(), len(self._context)):
+            values = np.asarray(function(asked, rows), np.float32)
+            good = values.shape == rows.shape and bool(np.isfinite(values).all())
+            check(good, name, "PairConfig.custom", f"a function that gives {len(rows)} finite "
+                  "numbers, one a candidate", values)  # fmt: skip
+            more[:, j] = values
+        return more
+
+    def _describe_context(self, rows: UInt32s, context: Context) -> dict[str, Any]:
+        schema, nothing = pair_schema, Signals.none(len(rows))
+        row = as_image(context, self.packed)
+        header = Fields(row[None], self.packed.layout).header[0]
+        base = np.array([schema.TOPICS, schema.FACTORS, schema.FC6, schema.TERMS])
+        scales = [header[Header.TOPICS], header[Header.FACTORS], 1, header[Header.TERMS]]
+        made = self._columns(row, rows, nothing, base, np.array(scales, np.float32))
+        locale = 0 if context.locale is None else context.locale
+        return dict(zip(schema.CONTEXT, [*made.T, locale], strict=True))
 
 
-def _views(data: npt.NDArray[np.uint8]) -> Any:
+def _views(data: UInt8s) -> Any:
     from pinjoin.features._pairs_kernel import Views
 
-    data = data.view()
-    data.flags.writeable = False  # mapped files are: so the loops are compiled once
+    flat = data.reshape(-1)
+    flat.flags.writeable = False  # mapped files are: so the loop is compiled once
     kinds = (np.uint64, np.float32, np.uint32, np.uint16, np.int8, np.uint8)
-    return Views(*(data.view(kind) for kind in kinds))
+    return Views(*(flat.view(kind) for kind in kinds))
 
 
 def _places(layout: RowLayout) -> Any:
+    """Where parts begin, counted in numbers of their size."""
     from pinjoin.features._pairs_kernel import Places
 
     at = layout.offsets
-    return Places(
+    places = Places(
+        row_words=layout.bytes // 8,
+        bits=max(layout.n_bits, 1),
         words=-(-layout.n_bits // 64),
         header=at["header"] // 4,
         quality=at["quality"] // 4,
         n_quality=len(layout.quality),
-        terms=at["term_ids"] // 4,
-        n_terms=layout.terms,
-        classes=at["class_ids"] // 2,
-        n_classes=layout.classes,
-        categories=at["category_ids"] // 2,
-        n_categories=layout.categories,
-        topics=at["topics"] if layout.topics else -1,
-        factors=at["factors"] if layout.factors else -1,
-        weights=at["term_weights"],
-        values=at["class_values"],
+        term_ids=at["term_ids"] // 4,
+        term_weights=at["term_weights"],
+        terms=layout.terms,
+        class_ids=at["class_ids"] // 2,
+        class_values=at["class_values"],
+        classes=layout.classes,
+        category_ids=at["category_ids"] // 2,
         shares=at["shares"],
+        categories=layout.categories,
+        topics=at["topics"],
+        n_topics=at["factors"] - at["topics"],
+        factors=at["factors"],
+        n_factors=at["term_weights"] - at["factors"],
         flags=at["flags"],
-        bits=max(layout.n_bits, 1),
     )
-
-
-def _mean_row(
-    packed: PackedRows,
-    recent: npt.NDArray[np.int64],
-    phrase: tuple[UInt32s, Float32s] | None,
-) -> npt.NDArray[np.uint8]:
-    """(bytes,) the row of an image that is like recent ones and of which a phrase is said."""
-    layout = packed.layout
-    new = np.zeros((1, layout.bytes), np.uint8)
-    fields, given = Fields(new, layout), Fields(packed.data[recent], layout)
-    seen = (given.flags & rows_of.SEEN) > 0
-    if seen.any():
-        bits = np.unpackbits(given.part("bits")[seen], axis=1)
-        fields.set_codes(np.packbits(2 * bits.sum(axis=0) > seen.sum())[None])
-    for name, place in (("topics", rows_of.Header.TOPICS), ("factors", rows_of.Header.FACTORS)):
-        if getattr(layout, name) and len(recent):
-            vectors = given.part(name, np.int8) * given.header[:, place, None]
-            fields.set_dense(name, place, vectors.mean(axis=0, keepdims=True))
-    if phrase is not None and layout.terms and len(phrase[0]):
-        ids = np.full((1, layout.terms), NO_TERM, np.uint32)
-        weights = np.zeros((1, layout.terms), np.float32)
-        n = min(len(phrase[0]), layout.terms)
-        ids[0, :n], weights[0, :n] = phrase[0][:n], phrase[1][:n]
-        fields.set_terms(ids, weights)
-    row: npt.NDArray[np.uint8] = new[0]
-    return row
+    return Places(*map(np.uint64, places))
 
 
 def _load(name: str, place: str) -> CustomFeature:
