@@ -319,6 +319,17 @@ def test_counts_are_of_the_images_of_each_stored_batch() -> None:
         assert mask.tolist() == [boards == 5, boards == 7, boards == 9]
 
 
+def test_columns_of_a_source_of_ones_own_may_have_other_types() -> None:
+    early = pa.scalar(1_500, pa.timestamp("ms", tz="UTC")).as_py()
+    pins = {"pin_id": ["0"], "n": pa.array([7], pa.int16()), "kind": pa.array(["a"])}
+    pins |= {"t": pa.array([early], pa.timestamp("ms", tz="UTC")), "tags": [["not", "a", "value"]]}
+    pins["kind"] = pins["kind"].dictionary_encode()
+    catalogue: Any = Catalogue(pa.table(pins), np.zeros(1, np.uint32), np.ones(1, int))
+    assert eligible(catalogue, "n = 7 and kind = 'a' and t = 1").tolist() == [True]
+    with pytest.raises(FilterError, match="no column 'tags'"):
+        eligible(catalogue, "tags is null")
+
+
 PRECEDENCE = [
     ("a or b and c", "a or (b and c)"),
     ("a and b or c", "(a and b) or c"),

@@ -123,4 +123,6 @@ def _counts(lookup: Lookup, name: str) -> npt.NDArray[np.float64]:
 def _as_stored(column: pa.Array) -> pa.Array:
     """A source of the user's own may keep other types than `TYPES`."""
     kind = type_of(column.type)
-    return column if kind is None or column.type == TYPES[kind] else column.cast(TYPES[kind])
+    if kind is None or column.type == TYPES[kind]:
+        return column
+    return column.cast(TYPES[kind], safe=False)  # times are cut to seconds, as everywhere

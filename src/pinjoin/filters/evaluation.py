@@ -7,7 +7,7 @@ Three-valued logic, as in SQL: what compares a missing value is neither true nor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,7 +30,7 @@ from pinjoin.filters.conditions import (
     Truth,
 )
 from pinjoin.filters.errors import FilterError
-from pinjoin.filters.syntax import as_time
+from pinjoin.filters.syntax import as_times
 
 MAX_PATTERN = 1_000
 """Characters of a like pattern."""
@@ -104,7 +104,7 @@ class Binder:
         kind = self._type(condition.operand)
         if kind is None:
             return lambda columns: _NULL
-        found = [self._as(one, kind) for one in condition.values if one.type is not None]
+        found = self._as([one for one in condition.values if one.type is not None], kind)
         value = self._value(condition.operand)
         wanted = pa.array(found, TYPES[kind])
         has_null = len(found) < len(condition.values)
@@ -123,7 +123,7 @@ class Binder:
             raise self._error(f"like compares text, and this is {kind}", condition.operand)
         if pattern.type is None or kind is None:
             return lambda columns: _NULL
-        written = str(self._as(pattern, "text"))
+        written = str(self._as([pattern], "text")[0])
         if len(written) > MAX_PATTERN:
             raise self._error(f"the pattern has more than {MAX_PATTERN:,} characters", pattern)
         if (len(written) - len(written.rstrip("\\"))) % 2:
@@ -155,21 +155,20 @@ class Binder:
             name = operand.name
             return lambda columns: columns[name]
         kind = kind or operand.type or "bool"
-        scalar = pa.scalar(self._as(operand, kind), TYPES[kind])
+        scalar = pa.scalar(*self._as([operand], kind), TYPES[kind])
         return lambda columns: scalar
 
-    def _as(self, literal: Literal, kind: Type) -> bool | float | str | None:
-        """The literal's value as one of a type; FilterError if it is none."""
-        value = literal.value
-        if literal.type in (kind, None):
-            return value
-        found = None
-        if kind == "time" and isinstance(value, str):
-            found = as_time(value)
-        elif kind == "time" and isinstance(value, float) and value.is_integer():
-            found = as_time(str(int(value)))
-        if found is None:
-            raise self._mismatch(literal, f"is compared with {kind}", kind)
+    def _as(self, literals: Sequence[Literal], kind: Type) -> list[bool | float | str | None]:
+        """The literals' values as ones of a type; FilterError if one is none."""
+        times: list[int | None] = [None] * len(literals)
+        if kind == "time":
+            times = as_times([_as_time_text(one) for one in literals])
+        found: list[bool | float | str | None] = []
+        for literal, time in zip(literals, times, strict=True):
+            fits = literal.type in (kind, None)
+            if not fits and time is None:
+                raise self._mismatch(literal, f"is compared with {kind}", kind)
+            found.append(literal.value if fits else time)
         return found
 
     def _mismatch(self, operand: Operand, problem: str, wanted: Type | None = None) -> FilterError:
@@ -199,6 +198,14 @@ class Binder:
 
     def _error(self, problem: str, operand: Operand) -> FilterError:
         return FilterError(problem, self._text, operand.at)
+
+
+def _as_time_text(literal: Literal) -> str | None:
+    """What may be read as a time: text, and whole numbers, which are unix seconds."""
+    value = literal.value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) else None
 
 
 def _joined(join: Callable[[Any, Any], Any], parts: list[Told]) -> Told:

@@ -7,7 +7,7 @@ named here. What comes out holds columns, values and comparisons: nothing that c
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -58,10 +58,10 @@ def parse(text: str) -> Condition:
         raise too_deep(text) from None
 
 
-def as_time(text: str) -> int | None:
-    """The unix seconds of ISO 8601 text (UTC where it has no zone); None if it is no time."""
-    found, _ = values.times(pa.array([text]))
-    seconds: int | None = found.cast(pa.int64())[0].as_py()
+def as_times(texts: Sequence[str | None]) -> list[int | None]:
+    """The unix seconds of ISO 8601 texts (UTC where they have no zone); None for no times."""
+    found, _ = values.times(pa.array(texts, pa.string()))
+    seconds: list[int | None] = found.cast(pa.int64()).to_pylist()
     return seconds
 
 
@@ -170,7 +170,7 @@ class _Reader:
         given = node.this
         if self._checked(given) != "Literal" or not given.is_string:
             raise self._error("a date is text in quotes", node)
-        seconds = as_time(given.this)
+        [seconds] = as_times([given.this])
         if seconds is None:
             raise self._error(f"{given.this!r} is no date: write 2015-03-01", node)
         return Literal(seconds, "time", at)
