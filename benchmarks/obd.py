@@ -12,6 +12,12 @@ what items are worth; `bts` (Thompson sampling) showed what it thought best. Que
 3. Could these samples tell at all? The correlation of two halves of the random log with each
    other bounds what anything can reach; simulated logs of this size with a planted position
    effect say how often a real advantage would be seen.
+4. What would either policy have earned, from the log of the other? Counterfactual estimates
+   beside the click rate that the policy's own log has. The random policy shows each of the items
+   with probability 1 / items; Thompson sampling's shares change with time, so its target is the
+   shares with which it showed each item at each place. Simulated logs of this size, of items that
+   earn what both logs together say and with the shares as propensities, tell how often the
+   intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -28,22 +34,28 @@ import pyarrow.csv
 from scipy.stats import chi2_contingency, kendalltau, spearmanr
 
 import pinjoin
+from pinjoin.experiments.counterfactual import ESTIMATORS, Estimate, PolicyValue, ValueConfig
+from pinjoin.experiments.policy_frames import policy_value
 from pinjoin.ranking.coec import coec_interval
+from pinjoin.ranking.expected import expected_rates
 from pinjoin.ranking.frames import coec
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 PLACES = (1, 2, 3)
+CLIP = 10.0
 Log = dict[str, np.ndarray]
 
 
 def read(folder: Path, policy: str) -> Log:
-    """item, position, click of each impression."""
-    options = pa.csv.ConvertOptions(include_columns=["item_id", "position", "click"])
+    """item, position, click and propensity of each impression."""
+    names = ["item_id", "position", "click", "propensity_score"]
+    options = pa.csv.ConvertOptions(include_columns=names)
     table = pa.csv.read_csv(folder / "obd" / policy / "men" / "men.csv", convert_options=options)
     return {
         "item": table["item_id"].to_numpy(),
         "position": table["position"].to_numpy(),
         "click": table["click"].to_numpy(),
+        "propensity": table["propensity_score"].to_numpy(),
     }
 
 
@@ -138,6 +150,89 @@ def power(
             "mean_gain": float(np.mean(gains))}  # fmt: skip
 
 
+def shares(log: Log, n_items: int) -> np.ndarray:
+    """How often each item was shown at each place: (places, items), rows sum to 1."""
+    shown = np.zeros((len(PLACES), n_items))
+    np.add.at(shown, (log["position"] - 1, log["item"]), 1)
+    return shown / shown.sum(axis=1, keepdims=True)
+
+
+def worth_of(log: Log, target: np.ndarray, **options: Any) -> PolicyValue:
+    """What a policy (places, items) would have earned, from a log."""
+    events = {"candidate": log["item"], **{n: log[n] for n in ("position", "click", "propensity")}}
+    place, item = np.indices(target.shape)
+    policy = {"position": place.ravel() + 1, "candidate": item.ravel(),
+              "probability": target.ravel()}  # fmt: skip
+    return policy_value(
+        pa.table(events), pa.table(policy), reward="click", config=ValueConfig(**options)
+    )
+
+
+def beside(value: PolicyValue, truth: Estimate) -> dict[str, Any]:
+    """Estimates of a policy, and what its own log says."""
+    estimates = {n: e for n, e in value.estimates.items() if n != "logged"}
+    return {
+        "own_log": [truth.value, truth.low, truth.high],
+        "estimates": {n: [e.value, e.low, e.high] for n, e in estimates.items()},
+        "effective_impressions": value.overlap.effective_size,
+        "effective_clicks": value.overlap.effective_rewards,
+        "mean_weight": [value.overlap.mean_weight, value.overlap.mean_error],
+        "largest_weight": value.overlap.largest_weight,
+        "cautions": list(value.cautions),
+    }
+
+
+def counterfactual(random: Log, biased: Log, n_items: int) -> dict[str, Any]:
+    """Each policy's worth from the log of the other, beside its own log's click rate."""
+    uniform = np.full((len(PLACES), n_items), 1 / n_items)
+    found = {}
+    for name, target, other, own in (
+        ("random", uniform, biased, random),
+        ("bts", shares(biased, n_items), random, biased),
+    ):
+        truth = worth_of(own, target).estimates["logged"]
+        plain, clipped = (worth_of(other, target, clip=clip) for clip in (None, CLIP))
+        found[name] = beside(plain, truth)
+        if clipped.overlap.clipped > 0:
+            found[f"{name}, weights up to {CLIP:g}"] = beside(clipped, truth)
+    return found
+
+
+def coverage(
+    random: Log, biased: Log, n_items: int, rng: np.random.Generator, times: int
+) -> dict[str, Any]:
+    """In how many simulated logs of the biased policy the interval holds what the random one is
+    worth; and the estimates' mean and spread."""
+    both = {name: np.concatenate([random[name], biased[name]]) for name in random}
+    cell = (both["position"] - 1) * n_items + both["item"]
+    size = len(PLACES) * n_items
+    levels = np.stack(np.divmod(np.arange(size), n_items), axis=1)
+    clicks = np.bincount(cell, both["click"], size)
+    worth = expected_rates(np.bincount(cell, minlength=size), clicks, levels, thin=np.inf).rates
+    worth = worth.reshape(len(PLACES), n_items)
+    shown, uniform = shares(biased, n_items), np.full((len(PLACES), n_items), 1 / n_items)
+    values, hits = [], np.zeros(len(ESTIMATORS))
+    for _ in range(times):
+        place = rng.integers(0, len(PLACES), len(biased["item"]))
+        drawn = rng.random((len(place), 1)) > shown.cumsum(axis=1)[place]
+        item = drawn.sum(axis=1).clip(max=n_items - 1)
+        click = (rng.random(len(place)) < worth[place, item]).astype(np.int64)
+        log = {"item": item, "position": place + 1, "click": click,
+               "propensity": shown[place, item]}  # fmt: skip
+        found = worth_of(log, uniform, resamples=400, refits=100).estimates.values()
+        values.append([e.value for e in found])
+        hits += [e.low <= worth.mean() <= e.high for e in found]
+    mean, spread = np.mean(values, axis=0), np.std(values, axis=0)
+    return {
+        "logs": times,
+        "truth": float(worth.mean()),
+        "estimators": {
+            name: {"mean": float(mean[i]), "spread": float(spread[i]), "held": hits[i] / times}
+            for i, name in enumerate(ESTIMATORS)
+        },
+    }
+
+
 def interval(values: np.ndarray) -> list[float]:
     return [float(v) for v in np.quantile(values, [0.025, 0.975])]
 
@@ -171,6 +266,8 @@ def main() -> None:
         },
         "coec_better_in_resamples": float(np.mean(resampled[:, 2] > 0)),
         "random_log_halves_spearman": {"mean": float(same.mean()), "spread_95": interval(same)},
+        "counterfactual": counterfactual(random, biased, n_items),
+        "simulated_coverage": coverage(random, biased, n_items, rng, 200),
         "simulated_power": [power(random, biased, n_items, rng, 100, s) for s in (1, 10, 100)],
     }
     if options.json:
@@ -202,6 +299,34 @@ def report(result: dict[str, Any]) -> None:
     gain = result["agreement_with_random_policy"]["spearman_gain"]["bootstrap_95"]
     if gain[0] <= 0 <= gain[1]:
         print("verdict: the interval of the difference holds 0: these samples cannot tell.")
+    report_counterfactual(result)
+
+
+def report_counterfactual(result: dict[str, Any]) -> None:
+    def percent(estimate: list[float]) -> str:
+        return "{:.2%} [{:.2%}, {:.2%}]".format(*estimate)
+
+    for name, found in result["counterfactual"].items():
+        print(f"worth of {name}: {percent(found['own_log'])} in its own log; from the other's:")
+        for estimator, estimate in found["estimates"].items():
+            print(f"  {estimator:15s} {percent(estimate)}")
+        mean, error = found["mean_weight"]
+        print(
+            f"  {found['effective_impressions']:,.0f} effective impressions, "
+            f"{found['effective_clicks']:.1f} effective clicks; weights average {mean:.3f} ± "
+            f"{error:.3f}, the largest is {found['largest_weight']:.0f}"
+        )
+        for caution in found["cautions"]:
+            print(f"  caution: {caution}")
+    simulated = result["simulated_coverage"]
+    print(
+        f"simulated: the random policy is worth {simulated['truth']:.3%}; {simulated['logs']} logs"
+    )
+    for estimator, found in simulated["estimators"].items():
+        print(
+            f"  {estimator:15s} {found['mean']:.3%} ± {found['spread']:.3%}; the 95 % interval "
+            f"holds the truth in {found['held']:.0%}"
+        )
 
 
 if __name__ == "__main__":

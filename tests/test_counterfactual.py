@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -612,7 +613,18 @@ def test_a_policy_file_is_read_as_its_ids_are(tmp_path: Path) -> None:
     ]
 
 
-# Real logs
+# The page and real logs
+
+
+def test_the_page_runs() -> None:
+    page = (Path(__file__).parents[1] / "docs/counterfactual.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    # Half the lamps and half the rugs are clicked: 0.25 × 0.5 / 0.8 + 0.25 × 0.5 / 0.2
+    ips = names["found"].estimates["ips"].value
+    assert ips == pytest.approx(0.25 * 0.5 / 0.8 + 0.25 * 0.5 / 0.2)
+    assert all(f"`{name}`" in page for name in ESTIMATORS)
 
 
 def test_on_real_logs_the_intervals_of_estimate_and_truth_meet(data: Path) -> None:
