@@ -192,11 +192,12 @@ class Encoder:
                 f"{self.path}: ONNX Runtime cannot run it on {len(tensors)} picture(s) "
                 f"({_one_line(problem)}). Export it so that any number can be given at once."
             ) from None
-        fc6 = _matrix(found[0], self.card.fc6.units, f"{self.path}: output {self._outputs[0]!r}")
+        shape = len(tensors), self.card.fc6.units
+        fc6 = _matrix(found[0], shape, f"{self.path}: output {self._outputs[0]!r}")
         if self.card.fc8 is None:
             return fc6, None
         name = f"{self.path}: output {self._outputs[1]!r}"
-        return fc6, _matrix(found[1], self.card.fc8.classes, name)
+        return fc6, _matrix(found[1], (len(tensors), self.card.fc8.classes), name)
 
     def encode(
         self, images: Sequence[str | os.PathLike[str] | bytes | NDArray[np.uint8]]
@@ -268,7 +269,13 @@ def read_labels(path: Path, classes: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _matrix(found: NDArray[Any], width: int, what: str) -> NDArray[np.float32]:
+def _matrix(found: NDArray[Any], shape: tuple[int, int], what: str) -> NDArray[np.float32]:
+    rows, width = shape
+    if len(found) != rows:
+        raise InputError(
+            f"{what} has {len(found)} rows for {rows} picture(s). "
+            "Export the model so that any number can be given at once."
+        )
     flat = found.reshape(len(found), -1)  # (n, units, 1, 1) is common for pooled outputs
     if flat.shape[1] != width:
         raise InputError(f"{what} is {flat.shape[1]} wide, its card says {width}.")
