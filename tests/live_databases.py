@@ -61,6 +61,10 @@ class LiveDatabase:
         """Make it reachable again."""
         raise NotImplementedError
 
+    def connection_lost(self) -> Exception:
+        """What the driver raises when the connection breaks."""
+        raise NotImplementedError
+
     def remove(self) -> None:
         """Clean up."""
 
@@ -88,6 +92,11 @@ class SQLiteDatabase(LiveDatabase):
 
     def bring_back(self) -> None:
         self.where.parent.with_name("away").rename(self.where.parent)
+
+    def connection_lost(self) -> Exception:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        return error
 
 
 class PostgreSQLDatabase(LiveDatabase):
@@ -119,6 +128,11 @@ class PostgreSQLDatabase(LiveDatabase):
 
     def bring_back(self) -> None:
         on_server(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS true")
+
+    def connection_lost(self) -> Exception:
+        import psycopg
+
+        return psycopg.OperationalError("server closed the connection unexpectedly")
 
     def remove(self) -> None:
         on_server(f"DROP DATABASE {self.name} WITH (FORCE)")

@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
-
 from pinjoin.live.changes import Board, Change, Save, values
 from pinjoin.live.errors import ConflictError
+from pinjoin.live.sql import sa
 from pinjoin.live.submissions import Receipt, Submission
 from pinjoin.live.tables import CLOCKS, STATE, SUBMISSIONS, TABLES, State
 
@@ -21,7 +20,7 @@ _CHUNK = 5_000  # values in one condition: the databases take 32,766 and 65,535 
 
 
 def append(
-    connection: Connection, state: State, submissions: Sequence[Submission], origin: str
+    connection: sa.Connection, state: State, submissions: Sequence[Submission], origin: str
 ) -> list[Receipt | ConflictError]:
     """Store submissions, and say for each what came of it. Durable with the transaction.
 
@@ -79,7 +78,7 @@ class _Rows:
             self._rows.setdefault(type(change), []).append(row)
         return self.last
 
-    def insert(self, connection: Connection) -> None:
+    def insert(self, connection: sa.Connection) -> None:
         if not self._submissions:
             return
         connection.execute(SUBMISSIONS.insert(), self._submissions)
@@ -88,26 +87,26 @@ class _Rows:
         connection.execute(STATE.update().values(last=self.last))
 
 
-def _known(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+def _known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """key → (sequence, digest) of those that are stored."""
     c = SUBMISSIONS.c
     found: dict[str, tuple[int, bytes]] = {}
     for start in range(0, len(keys), _CHUNK):
         wanted = c.key.in_(keys[start : start + _CHUNK])
         for key, sequence, digest in connection.execute(
-            select(c.key, c.sequence, c.digest).where(wanted)
+            sa.select(c.key, c.sequence, c.digest).where(wanted)
         ):
             found[key] = sequence, bytes(digest)
     return found
 
 
-def _taken(connection: Connection, made: Sequence[Made]) -> set[Made]:
+def _taken(connection: sa.Connection, made: Sequence[Made]) -> set[Made]:
     """Those that were made before."""
     found: set[Made] = set()
     for kind, column in _MADE.items():
         ids = [one for its_kind, one in made if its_kind == kind]
         for start in range(0, len(ids), _CHUNK):
-            wanted = select(column).where(column.in_(ids[start : start + _CHUNK]))
+            wanted = sa.select(column).where(column.in_(ids[start : start + _CHUNK]))
             found.update((kind, one) for one in connection.execute(wanted).scalars())
     return found
 

@@ -12,14 +12,7 @@ from urllib.parse import quote
 
 from pinjoin.core.errors import ConfigError
 from pinjoin.live.errors import DamagedError, StoreError, UnavailableError
-
-try:
-    from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
-    from sqlalchemy import exc as failures
-except ModuleNotFoundError:
-    raise ConfigError(
-        "The live database needs SQLAlchemy, which is not installed: pip install 'pinjoin[serve]'."
-    ) from None
+from pinjoin.live.sql import sa
 
 LIVE_FILE = "live.db"
 """The database's name in a workspace, unless another is given."""
@@ -48,13 +41,13 @@ class Database:
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
         """A transaction that reads."""
         with self._errors(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[sa.Connection]:
         """A transaction that writes. When the block is over, it is durable."""
         with self._errors(), self._engine.connect() as connection:
             if self.path:
@@ -91,11 +84,11 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except failures.TimeoutError as error:
+        except sa.exc.TimeoutError as error:
             raise UnavailableError(
                 f"All connections to the live database {self.name} are in use. Try again."
             ) from error
-        except (failures.DBAPIError, failures.DisconnectionError) as error:
+        except (sa.exc.DBAPIError, sa.exc.DisconnectionError) as error:
             raise self._translated(getattr(error, "orig", None) or error) from error
 
     def _translated(self, error: BaseException) -> StoreError:
@@ -106,13 +99,13 @@ class Database:
         return kind(f"The live database {self.name} failed: {what}. {remedy}")
 
 
-def _url(where: Path | str) -> URL:
+def _url(where: Path | str) -> sa.URL:
     if isinstance(where, Path):
-        return URL.create("sqlite", database=str(where))
+        return sa.URL.create("sqlite", database=str(where))
     allowed = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
     try:
-        url = make_url(where)
-    except failures.ArgumentError:
+        url = sa.make_url(where)
+    except sa.exc.ArgumentError:
         raise ConfigError(f"The database's URL must be {allowed}. Got {where!r}.") from None
     backend = url.get_backend_name()
     if backend == "sqlite" and url.database and url.database != ":memory:":
@@ -123,7 +116,7 @@ def _url(where: Path | str) -> URL:
     raise ConfigError(f"The database's URL must be {allowed}. Got {got!r}.")
 
 
-def _sqlite(path: Path, lock_s: float) -> Engine:
+def _sqlite(path: Path, lock_s: float) -> sa.Engine:
     uri = f"file:{quote(str(path))}?mode=rw"  # never makes a new file where the old one was
 
     def connect() -> sqlite3.Connection:
@@ -144,25 +137,25 @@ def _sqlite(path: Path, lock_s: float) -> Engine:
             raise
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, pool_timeout=lock_s, **_POOL)
+    engine = sa.create_engine("sqlite://", creator=connect, pool_timeout=lock_s, **_POOL)
 
-    @event.listens_for(engine, "connect")
+    @sa.event.listens_for(engine, "connect")
     def _remember(connection: sqlite3.Connection, record: Any) -> None:
         record.info["file"] = _file_id(path)
 
-    @event.listens_for(engine, "checkout")
+    @sa.event.listens_for(engine, "checkout")
     def _look(connection: sqlite3.Connection, record: Any, proxy: Any) -> None:
         if record.info["file"] != _file_id(path):  # writes would go to a file without a name
-            raise failures.DisconnectionError(f"{path} was removed or replaced")
+            raise sa.exc.DisconnectionError(f"{path} was removed or replaced")
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
 
 
-def _postgresql(url: URL, lock_s: float) -> Engine:
+def _postgresql(url: sa.URL, lock_s: float) -> sa.Engine:
     wait_ms = max(1, round(lock_s * 1000))
     network = {"connect_timeout": max(2, round(lock_s)), "tcp_user_timeout": max(wait_ms, 2000)}
     settings = (
@@ -171,7 +164,7 @@ def _postgresql(url: URL, lock_s: float) -> Engine:
         f"SET idle_in_transaction_session_timeout = {4 * wait_ms}"
     )
     try:
-        engine = create_engine(
+        engine = sa.create_engine(
             url, connect_args=network, pool_pre_ping=True, pool_timeout=lock_s, **_POOL
         )
     except ModuleNotFoundError:
@@ -179,7 +172,7 @@ def _postgresql(url: URL, lock_s: float) -> Engine:
             "PostgreSQL needs psycopg, which is not installed: pip install 'pinjoin[postgres]'."
         ) from None
 
-    @event.listens_for(engine, "connect")
+    @sa.event.listens_for(engine, "connect")
     def _set(connection: Any, record: Any) -> None:
         connection.execute(settings)
         (durable,) = connection.execute("SHOW synchronous_commit").fetchone()
@@ -190,7 +183,7 @@ def _postgresql(url: URL, lock_s: float) -> Engine:
     return engine
 
 
-_POOL: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 4, "max_overflow": 12}
+_POOL: dict[str, Any] = {"poolclass": sa.QueuePool, "pool_size": 4, "max_overflow": 12}
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

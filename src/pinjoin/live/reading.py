@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, Table, select, tuple_
 
 from pinjoin.data.events import EVENTS
 from pinjoin.data.schema import BOARDS, PINS, TIMESTAMP
 from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns
 from pinjoin.live.errors import PrunedError, StoreError
+from pinjoin.live.sql import sa
 from pinjoin.live.submissions import Entry, Page
 from pinjoin.live.tables import SUBMISSIONS, TABLES, LiveTables, State
 
@@ -49,7 +49,7 @@ class LivePart:
 
 
 def page(
-    connection: Connection, state: State, after: int, limit: int, kinds: Collection[type[Change]]
+    connection: sa.Connection, state: State, after: int, limit: int, kinds: Collection[type[Change]]
 ) -> Page:
     """The first `limit` entries after a sequence that have changes of these kinds."""
     check_after(state, after, Event in kinds)
@@ -63,7 +63,7 @@ def page(
         for sequence, place, *fields in connection.execute(_between(kind, after, end)):
             changes[sequence].append((place, kind(*fields)))
     c = SUBMISSIONS.c
-    chosen = select(c.sequence, c.origin, c.key).where(c.sequence.in_(sequences))
+    chosen = sa.select(c.sequence, c.origin, c.key).where(c.sequence.in_(sequences))
     heads = {sequence: (origin, key) for sequence, origin, key in connection.execute(chosen)}
     entries = [
         Entry(one, *heads[one], tuple(change for _, change in sorted(changes[one], key=_place)))
@@ -95,8 +95,8 @@ def batches(
     """
     schema, table = _SCHEMAS[kind], TABLES[kind]
     fields = [table.c[name] for name in schema.names]
-    position = tuple_(table.c.sequence, table.c.place)
-    query = select(table.c.sequence, table.c.place, *fields).order_by(*_order(table)).limit(rows)
+    position = sa.tuple_(table.c.sequence, table.c.place)
+    query = sa.select(table.c.sequence, table.c.place, *fields).order_by(*_order(table)).limit(rows)
     last = (after, 2**31 - 1)
     while True:
         with tables.reading() as (connection, state):
@@ -126,13 +126,13 @@ def _batch(given: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _order(table: Table) -> tuple[Any, Any]:
+def _order(table: sa.Table) -> tuple[Any, Any]:
     return table.c.sequence, table.c.place
 
 
-def _sequences(connection: Connection, table: Table, after: int, limit: int) -> set[int]:
+def _sequences(connection: sa.Connection, table: sa.Table, after: int, limit: int) -> set[int]:
     c = table.c.sequence
-    chosen = select(c).distinct().where(c > after).order_by(c).limit(limit)
+    chosen = sa.select(c).distinct().where(c > after).order_by(c).limit(limit)
     return set(connection.execute(chosen).scalars())
 
 
@@ -140,7 +140,7 @@ def _between(kind: type[Change], after: int, end: int) -> Any:
     table = TABLES[kind]
     fields = [table.c[name] for name in columns(kind)]
     chosen = (table.c.sequence > after) & (table.c.sequence <= end)
-    return select(*_order(table), *fields).where(chosen)
+    return sa.select(*_order(table), *fields).where(chosen)
 
 
 def _place(change: tuple[int, Change]) -> int:

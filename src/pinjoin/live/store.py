@@ -157,7 +157,6 @@ def open_store(where: Path | str, config: StoreConfig = StoreConfig()) -> Store:
     """
     database = Database(where, config.lock_s)
     try:
-        database.create()
         return Store(LiveTables(database), config)
     except BaseException:
         database.close()

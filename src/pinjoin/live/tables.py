@@ -7,25 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Double,
-    Integer,
-    LargeBinary,
-    MetaData,
-    SmallInteger,
-    Table,
-    Text,
-    inspect,
-    select,
-    text,
-)
-
 from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns
 from pinjoin.live.database import Database
 from pinjoin.live.errors import StoreError, VersionError
+from pinjoin.live.sql import sa
 
 VERSION = 1
 """Of the tables below."""
@@ -36,49 +21,49 @@ STEPS: Mapping[int, tuple[str, ...]] = {}
 CLOCKS = ("created_at", "time")
 """Columns of unix seconds; where none are given, when it was stored."""
 
-_TYPES = {"created_at": BigInteger, "time": BigInteger, "propensity": Double}
+_TYPES = {"created_at": sa.BigInteger, "time": sa.BigInteger, "propensity": sa.Double}
 
-METADATA = MetaData()
+METADATA = sa.MetaData()
 
-STATE = Table(
+STATE = sa.Table(
     "pinjoin_live",
     METADATA,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # 1: there is one row
-    Column("version", Integer, nullable=False),
-    Column("identity", Text, nullable=False),  # sequences of another database mean nothing here
-    Column("last", BigInteger, nullable=False),  # the last sequence that was given out
-    Column("folded", BigInteger, nullable=False),  # up to here, a snapshot has everything
-    Column("pruned", BigInteger, nullable=False),  # up to here, there are no events any more
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),  # 1: there is one row
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("identity", sa.Text, nullable=False),  # sequences of another database mean nothing
+    sa.Column("last", sa.BigInteger, nullable=False),  # the last sequence that was given out
+    sa.Column("folded", sa.BigInteger, nullable=False),  # up to here, a snapshot has everything
+    sa.Column("pruned", sa.BigInteger, nullable=False),  # up to here, there are no events any more
 )
 
-SUBMISSIONS = Table(
+SUBMISSIONS = sa.Table(
     "pinjoin_submissions",
     METADATA,
-    Column(
+    sa.Column(
         "sequence",
         # In SQLite only INTEGER makes it the order of the rows on disk.
-        BigInteger().with_variant(Integer, "sqlite"),
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
         primary_key=True,
         autoincrement=False,
     ),
-    Column("key", Text, nullable=False, unique=True),
-    Column("digest", LargeBinary, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("stored_at", BigInteger, nullable=False),  # unix seconds
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("stored_at", sa.BigInteger, nullable=False),  # unix seconds
 )
 
 
-def _rows_of(name: str, kind: type[Change], made: str | None = None) -> Table:
+def _rows_of(name: str, kind: type[Change], made: str | None = None) -> sa.Table:
     """The table of a kind of change; `made` is the column of the ids that it makes."""
-    return Table(
+    return sa.Table(
         name,
         METADATA,
-        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-        Column("place", Integer, primary_key=True, autoincrement=False),  # in its submission
+        sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),  # in its submission
         *(
-            Column(
+            sa.Column(
                 column,
-                _TYPES.get(column, Text),
+                _TYPES.get(column, sa.Text),
                 nullable=column not in CLOCKS and _may_be_missing(kind, column),
                 unique=column == made,
             )
@@ -95,7 +80,7 @@ def _may_be_missing(kind: type[Change], column: str) -> bool:
         return False
 
 
-TABLES: Mapping[type[Change], Table] = {
+TABLES: Mapping[type[Change], sa.Table] = {
     Save: _rows_of("pinjoin_saves", Save, made="pin_id"),
     Board: _rows_of("pinjoin_boards", Board, made="board_id"),
     Deletion: _rows_of("pinjoin_deletions", Deletion),
@@ -113,7 +98,7 @@ class State(NamedTuple):
     pruned: int
 
 
-_STATE = select(*(STATE.c[name] for name in State._fields)).where(STATE.c.id == 1)
+_STATE = sa.select(*(STATE.c[name] for name in State._fields)).where(STATE.c.id == 1)
 
 
 class LiveTables:
@@ -125,18 +110,19 @@ class LiveTables:
         Any number of processes may do so at once: one of them does it, the others wait.
         """
         self._database = database
+        database.create()
         with database.writing() as connection:
             _prepare(connection)
             self.identity = _read_state(connection, lock=False).identity
 
     @contextmanager
-    def reading(self) -> Iterator[tuple[Connection, State]]:
+    def reading(self) -> Iterator[tuple[sa.Connection, State]]:
         """A transaction that reads, and the state."""
         with self._database.reading() as connection:
             yield connection, self._own(_read_state(connection, lock=False))
 
     @contextmanager
-    def writing(self) -> Iterator[tuple[Connection, State]]:
+    def writing(self) -> Iterator[tuple[sa.Connection, State]]:
         """A transaction beside which no other writes, and the state. At its end it is durable.
 
         So sequences are in the order of commits: who reads one has seen all lower ones.
@@ -157,21 +143,21 @@ class LiveTables:
         return state
 
 
-def _prepare(connection: Connection) -> None:
+def _prepare(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(31641120344598894)"))  # "pinjoin"
-    if not inspect(connection).has_table(STATE.name):
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(31641120344598894)"))  # "pinjoin"
+    if not sa.inspect(connection).has_table(STATE.name):
         METADATA.create_all(connection, checkfirst=False)
         row = State(VERSION, uuid.uuid4().hex, last=0, folded=0, pruned=0)
         connection.execute(STATE.insert().values(id=1, **row._asdict()))
-    found = connection.execute(select(STATE.c.version)).scalar()
+    found = connection.execute(sa.select(STATE.c.version)).scalar()
     for version in range(VERSION if found is None else found, VERSION):
         for statement in STEPS[version]:
-            connection.execute(text(statement))
+            connection.execute(sa.text(statement))
         connection.execute(STATE.update().values(version=version + 1))
 
 
-def _read_state(connection: Connection, lock: bool) -> State:
+def _read_state(connection: sa.Connection, lock: bool) -> State:
     # SQLite knows no such lock: its transactions that write hold one from their beginning.
     row = connection.execute(_STATE.with_for_update() if lock else _STATE).one_or_none()
     if row is None:
