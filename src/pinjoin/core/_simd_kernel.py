@@ -151,16 +151,24 @@ def append_lanes(mask: Any, first: Any, out: Any, at: Any) -> Any:
     return end
 
 
-@intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """prefetch(array, index): ask for the cache line of array[index], for reading; never fails."""
+def _ask(locality: int) -> Any:
+    def ask(typing_context: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = _element(context, builder, signature.args[0], arguments[0], arguments[1])
+            call = _declare(
+                builder, "llvm.prefetch.p0", ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32]
+            )
+            byte = builder.bitcast(pointer, _I8.as_pointer())
+            builder.call(call, [byte, _I32(0), _I32(locality), _I32(1)])
+            return context.get_dummy_value()
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], arguments[0], arguments[1])
-        call = _declare(
-            builder, "llvm.prefetch.p0", ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32]
-        )
-        builder.call(call, [builder.bitcast(pointer, _I8.as_pointer()), _I32(0), _I32(3), _I32(1)])
-        return context.get_dummy_value()
+        return types.void(array, types.uint64), generate
 
-    return types.void(array, types.uint64), generate
+    return ask
+
+
+prefetch = intrinsic(_ask(3))
+"""prefetch(array, index): ask for the cache line of array[index], for reading; never fails."""
+
+prefetch_far = intrinsic(_ask(2))
+"""As `prefetch`, into the second level of cache only, which waits for more lines at a time."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from pinjoin.core._simd_kernel import count_bits, prefetch
+from pinjoin.core._simd_kernel import count_bits, prefetch_far
 from pinjoin.features.pair_schema import (
     ADAMIC_ADAR,
     CATEGORIES,
@@ -44,8 +44,8 @@ from pinjoin.features.pair_schema import (
 
 _U = np.uint64
 _F = np.float32
-AHEAD = 8
-"""Candidates whose rows are on their way from memory."""
+BLOCK = 32
+"""Candidates whose rows are on their way from memory while others are described."""
 
 TERM_SLOTS = 1024
 """Of the table of a query's at most 32 terms: a few multipliers tried, and no two collide."""
@@ -135,7 +135,7 @@ def describe(
     code = query.words[: p.words]
     topics = query.signed[p.topics : p.topics + p.n_topics]
     factors = query.signed[p.factors : p.factors + p.n_factors]
-    flags = query.bytes[p.flags]
+    own_flags, row_bytes = query.bytes[p.flags], p.row_words * _U(8)
     slots, classes, categories = tables
     multiplier = _spread_terms(
         query.ints[p.term_ids : p.term_ids + p.terms],
@@ -148,15 +148,23 @@ def describe(
         categories[query.shorts[p.category_ids + j]] |= query.bytes[p.shares + j]
     x = np.zeros(_U(OWN) + p.n_quality, np.float32)
     n = _U(len(rows))
+    flags = np.empty(_U(2 * BLOCK), np.uint8)
+    for i in range(min(n, _U(BLOCK))):
+        flags[i] = octets[_U(rows[i]) * row_bytes + p.flags]
     for i in range(n):
-        if i + _U(AHEAD) < n:
-            ahead = _U(rows[i + _U(AHEAD)]) * p.row_words
+        if i & _U(BLOCK - 1) == _U(0):
+            # Reading from a row of each page tells the processor where the page is. To ask for a
+            # line does not: where that takes long, it gives up.
+            for j in range(i + _U(BLOCK), min(i + _U(2 * BLOCK), n)):
+                flags[j & _U(2 * BLOCK - 1)] = octets[_U(rows[j]) * row_bytes + p.flags]
+        if i + _U(BLOCK) < n:
+            ahead = _U(rows[i + _U(BLOCK)]) * p.row_words
             for line in range(_U(0), p.row_words, _LINE_WORDS):
-                prefetch(words, ahead + line)
+                prefetch_far(words, ahead + line)
         row = _U(rows[i]) * p.row_words
         row4, row2, row1 = row * _U(2), row * _U(4), row * _U(8)
         header = row4 + p.header
-        both = flags & octets[row1 + p.flags]
+        both = own_flags & flags[i & _U(2 * BLOCK - 1)]
 
         different = _U(0)
         for w in range(p.words):
