@@ -139,12 +139,16 @@ class ExactHamming:
 
 def listed_rows(allowed: Bools | None, n: int) -> UInt32s | None:
     """The rows that a mask allows, ascending; None if there is no mask."""
-    if allowed is None:
-        return None
-    mask = np.asarray(allowed)
-    right = mask.shape == (n,) and mask.dtype == np.bool_
-    check(right, "allowed", "search", f"{n} booleans", f"{mask.dtype} of shape {mask.shape}")
-    return np.flatnonzero(mask).astype(np.uint32)
+    check_allowed(allowed, n)
+    return None if allowed is None else np.flatnonzero(allowed).astype(np.uint32)
+
+
+def check_allowed(allowed: Bools | None, n: int) -> None:
+    """Raise ConfigError unless a mask, if there is one, has a bool for each of n rows."""
+    if allowed is not None:
+        mask = np.asarray(allowed)
+        right = mask.shape == (n,) and mask.dtype == np.bool_
+        check(right, "allowed", "search", f"{n} booleans", f"{mask.dtype} of shape {mask.shape}")
 
 
 def without(
