@@ -138,9 +138,11 @@ class ExactHamming:
 
 
 def listed_rows(allowed: Bools | None, n: int) -> UInt32s | None:
-    """The rows that a mask allows, ascending; None if there is no mask."""
+    """The rows that a mask allows, ascending; None if there is no mask or it allows all."""
     check_allowed(allowed, n)
-    return None if allowed is None else np.flatnonzero(allowed).astype(np.uint32)
+    if allowed is None or np.all(allowed):
+        return None
+    return np.flatnonzero(allowed).astype(np.uint32)
 
 
 def check_allowed(allowed: Bools | None, n: int) -> None:
@@ -269,7 +271,7 @@ class TextNeighbours:
         self._idle.append(scratch)  # an interrupted one is dropped: it is not all zero
         rows, scores = rows[:n], scores[:n]
         if allowed is not None:
-            listed_rows(allowed, self.n_images)
+            check_allowed(allowed, self.n_images)
             rows, scores = rows[allowed[rows]], scores[allowed[rows]]
         return without(rows, scores, exclude, k)
 
