@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from pinjoin.cli.events import events as events_command
 from pinjoin.core.errors import ConfigError, InputError
+from pinjoin.data import event_log
 from pinjoin.data.event_checks import EventReport, check_events
 from pinjoin.data.event_log import (
     FACTORS,
@@ -395,6 +396,28 @@ def test_cells_are_position_device_and_surface() -> None:
         ("2", "phone", None),
     ]  # fmt: skip
     assert events_of([{"time": None}]).time.tolist() == [NO_TIME]
+
+
+def test_cells_are_numbered_alike_however_many_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = [
+        {
+            "position": str(rng.integers(1, 60)),
+            "device": [None, "phone", "tv"][rng.integers(3)],
+            "surface": [None, "home"][rng.integers(2)],
+        }
+        for _ in range(300)
+    ]
+    few = events_of(rows)
+    monkeypatch.setattr(event_log, "_FEW", 0)
+    many = events_of(rows)
+    assert np.array_equal(few.cell, many.cell)
+    assert few.cells.names == many.cells.names
+    assert np.array_equal(few.cells.levels, many.cells.levels)
+    named = [tuple(many.cells.name(int(c), f) for f in FACTORS) for c in many.cell]
+    assert named == [tuple(row[f] for f in FACTORS) for row in rows]
 
 
 # Oddities

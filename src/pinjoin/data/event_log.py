@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from pinjoin.core.errors import InputError, check
 from pinjoin.core.ids import NULL_CODE, StringTable
 from pinjoin.core.progress import Progress, silent
 from pinjoin.core.types import Int64s, UInt32s
+from pinjoin.data.blocks import one_ahead
 from pinjoin.data.events import ACTIONS, EventSource
 from pinjoin.data.rejects import Rejects
 
@@ -165,7 +167,8 @@ def read_events(
     source: EventSource, rejects: Rejects | None = None, progress: Progress = silent
 ) -> Events:
     """All events of a source, numbered: some 30 bytes an event, plus the distinct ids."""
-    return number_events(source.batches(rejects or Rejects(None), progress))
+    batches = source.batches(rejects or Rejects(None), progress)
+    return number_events(one_ahead(batches))  # cleaned in one thread while numbered in another
 
 
 def read_log(
@@ -268,35 +271,47 @@ class _CellTable:
 
     def __init__(self) -> None:
         self._tables = [StringTable() for _ in FACTORS]
-        self._known: dict[int, int] = {}
+        self._known: dict[tuple[int, ...], int] = {}
 
     def encode(self, columns: list[pa.Array]) -> UInt32s:
         """The cell of each row, uint32 [n]."""
-        key = np.zeros(len(columns[0]), np.uint64)
+        key = np.zeros(len(columns[0]), np.int64)
+        sizes = []
         for table, column in zip(self._tables, columns, strict=True):
-            level = (table.encode(column) + np.uint32(1)).astype(np.uint64)  # null becomes 0
+            level = table.encode(column) + np.uint32(1)  # null becomes 0
             if len(table) >= _MOST_LEVELS:
                 raise InputError(
                     f"The log has {len(table):,} different positions, devices or surfaces in one "
                     f"column (such as {column[0].as_py()!r}). It seems to hold something else: "
                     "map the right column, or group its values."
                 )
-            key = (key << np.uint64(_LEVEL_BITS)) | level
-        distinct, inverse = np.unique(key, return_inverse=True)
+            sizes.append(len(table) + 1)
+            key = key * sizes[-1] + level
+        distinct, which = _distinct(key, math.prod(sizes))
+        levels = zip(*(part.tolist() for part in np.unravel_index(distinct, sizes)), strict=True)
         known = self._known
-        numbers = [known.setdefault(k, len(known)) for k in distinct.tolist()]
-        cells: UInt32s = np.array(numbers, np.uint32)[inverse]
+        numbers = np.array([known.setdefault(k, len(known)) for k in levels], np.uint32)
+        cells: UInt32s = numbers[which]
         return cells
 
     def cells(self) -> Cells:
         """The cells by number."""
-        keys = np.array(list(self._known), np.uint64)
-        shifts = np.uint64(_LEVEL_BITS) * np.arange(len(FACTORS) - 1, -1, -1).astype(np.uint64)
-        mask = np.uint64((1 << _LEVEL_BITS) - 1)
-        levels = ((keys[:, None] >> shifts) & mask).astype(np.uint32) - np.uint32(1)
+        levels = np.array(list(self._known), np.int64).astype(np.uint32) - np.uint32(1)
         names = tuple(tuple(table.strings().to_pylist()) for table in self._tables)
         return Cells(levels, names)
 
 
-_LEVEL_BITS = 20
-_MOST_LEVELS = (1 << _LEVEL_BITS) - 2
+_MOST_LEVELS = (1 << 20) - 2  # the product of three is an int64
+_FEW = 1 << 16  # keys that are looked up in a table; more are sorted
+
+
+def _distinct(key: Int64s, size: int) -> tuple[Int64s, Int64s]:
+    """The distinct keys, ascending, and which of them each is; all are < size."""
+    if size > _FEW:
+        distinct, which = np.unique(key, return_inverse=True)
+        return distinct, which
+    there = np.zeros(size, bool)
+    there[key] = True
+    distinct = np.flatnonzero(there)
+    rank = np.cumsum(there) - 1
+    return distinct, rank[key]

@@ -64,7 +64,8 @@ _REMEDIES = {
     NO_POSITION: "Write where it was shown: without it, its clicks cannot be judged.",
     NO_PROPENSITY: f"Write {PROPENSITY}.",
 }
-_PLACE = r"^\d{1,9}(,\d{1,9})?$"
+_DIGITS = 9
+_PLACE = rf"^\d{{1,{_DIGITS}}}(,\d{{1,{_DIGITS}}})?$"
 _GRID_FORM = r"^[\[(]?\s*(\d+)\s*,\s*(\d+)\s*[\])]?$"
 
 
@@ -262,16 +263,15 @@ class _EventCleaner(Cleaner):
         """A position in its one form: "3" or "2,5"."""
         raw = work.block.columns[self._columns[name]]
         text = work.ids(name, raw, required=False)
+        if _all_in_form(text):
+            return text
         given = text
-        if not _all_plain(text):
-            text = pc.replace_substring_regex(text, _GRID_FORM, r"\1,\2")
+        text = pc.replace_substring_regex(text, _GRID_FORM, r"\1,\2")
         bad = values.rows_of(pc.invert(pc.match_substring_regex(text, _PLACE)))
         if name != "position":
             bad |= values.rows_of(pc.match_substring(text, ","))
         _lose(work, bad, name, given, NO_PLACE)
-        if values.rows_of(pc.match_substring_regex(text, r"(^|,)0\d")).any():
-            text = pc.replace_substring_regex(text, r"(^|,)0+(\d)", r"\1\2")
-        return text
+        return pc.replace_substring_regex(text, r"(^|,)0+(\d)", r"\1\2")
 
 
 def _lose(work: Intake, bad: np.ndarray, column: str, given: pa.Array, reason: str) -> None:
@@ -280,7 +280,7 @@ def _lose(work: Intake, bad: np.ndarray, column: str, given: pa.Array, reason: s
 
 def _actions(ids: pa.StringArray, work: Intake) -> pa.StringArray:
     known = pa.array(ACTIONS)
-    if not pc.all(pc.is_in(ids, known), min_count=0).as_py():
+    if pc.index_in(ids, known).null_count:
         given = ids
         ids = pc.utf8_lower(ids)
         _lose(work, values.rows_of(pc.invert(pc.is_in(ids, known))), "action", given, NO_ACTION)
@@ -294,7 +294,11 @@ def _propensities(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return pa.array(given, mask=np.isnan(given) | outside), bad | outside
 
 
-def _all_plain(text: pa.StringArray) -> bool:
-    """Whether there is nothing but digits."""
-    low, high = strings.View.of(text).range()
-    return low >= ord("0") and high <= ord("9")
+def _all_in_form(text: pa.StringArray) -> bool:
+    """Whether all are whole numbers without leading zeros: then they can stay as they are."""
+    view = strings.View.of(text)
+    low, high = view.range()
+    lengths = view.lengths
+    if low < ord("0") or high > ord("9") or lengths.max(initial=0) > _DIGITS:
+        return False
+    return not (view.data[view.offsets[:-1][lengths > 1]] == ord("0")).any()
