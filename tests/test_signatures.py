@@ -324,9 +324,8 @@ def test_an_undecodable_image_has_no_signature_and_says_why(tmp_path: Path, kind
     assert rejects.count == 0  # no row is left out: the pins stay
     assert rejects.dropped_values.total() == len(bad)
     lines = (tmp_path / "images.rejects.jsonl").read_text().splitlines()
-    for row, (line, (path, reason)) in enumerate(zip(lines, bad.values(), strict=True), start=2):
+    for line, (path, reason) in zip(lines, bad.values(), strict=True):
         reject = json.loads(line)
-        assert reject["row"] == row
         assert reject["file"] == (str(path) if path else "")
         assert reason in reject["reason"]
         assert reject["dropped"] == "value"

@@ -65,8 +65,8 @@ def signature_of_images(
 
     `threads` defaults to the cores of the machine. None for a path that is None and for an image
     that cannot be decoded (missing, truncated, a decompression bomb, no image); `rejects` is
-    told of each (`row` = 1-based place in `paths`), and with strict rejects the first one raises
-    InputError. Such a pin keeps its other features: the caller joins it by its reference.
+    told of each (`file` = its path), and with strict rejects the first raises InputError. Such a
+    pin keeps its other features: the caller joins it by its reference.
     """
     check(
         kind in get_args(ImageSignature),
@@ -85,7 +85,7 @@ def signature_of_images(
         for some in _chunks(paths, _AT_ONCE):
             for path, result in zip(some, pool.map(lambda p: _sign(p, kind), some), strict=True):
                 if isinstance(result, _Fault):
-                    _refuse(refused, path, len(signatures) + 1, result)
+                    _refuse(refused, path, result)
                 signatures.append(None if isinstance(result, _Fault) else result)
                 advance(1)
     return signatures
@@ -97,10 +97,10 @@ def _chunks(paths: Sequence[Path | None], size: int) -> Iterator[list[Path | Non
         yield some
 
 
-def _refuse(rejects: Rejects, path: Path | None, row: int, fault: _Fault) -> None:
+def _refuse(rejects: Rejects, path: Path | None, fault: _Fault) -> None:
     rejects.add_many(
         file="" if path is None else str(path),
-        rows=[row],
+        rows=[None],
         column="image",
         values=[fault.value],
         reason=fault.reason,
