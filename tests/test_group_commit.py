@@ -109,6 +109,15 @@ def test_what_is_unavailable_is_tried_again_in_order() -> None:
     assert disk.groups == [[0], [0, 2], [0, 2]]
 
 
+def test_a_whole_group_that_is_tried_again_waits_for_no_others() -> None:
+    disk = Disk()
+    disk.failures = [UnavailableError("gone")]
+    with commits(disk, GroupCommitConfig(linger_s=3600, patience_s=60, max_rows=2)) as group:
+        assert results([group.submit(n) for n in (2, 4)]) == [4, 8]
+        assert results([group.submit(n) for n in (6, 8)]) == [12, 16]
+    assert disk.groups == [[2, 4], [2, 4], [6, 8]]
+
+
 def test_patience_ends_with_the_error_and_the_next_is_tried() -> None:
     disk = Disk()
     disk.failures = [UnavailableError("gone")]

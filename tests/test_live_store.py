@@ -351,15 +351,16 @@ def test_one_that_the_database_refuses_is_no_one_elses_failure(
     def refuse(connection: Any, state: Any, submissions: Any, origin: str) -> Any:
         results = append(connection, state, submissions, origin)
         if any(one.key == "bad" for one in submissions):
-            raise StoreError("refused")
+            connection.exec_driver_sql("SELECT * FROM nowhere")
         return results
 
     monkeypatch.setattr(store_module, "append", refuse)
     with open_store(database.where, StoreConfig(linger_s=3600, max_rows=3)) as store:
         a, bad, b = [store.submit(saved(key)) for key in ("a", "bad", "b")]
         assert (a.result(60).sequence, b.result(60).sequence) == (1, 2)
-        with pytest.raises(StoreError, match="refused"):
+        with pytest.raises(StoreError, match="nowhere") as error:
             bad.result(60)
+        assert not isinstance(error.value, UnavailableError)  # which would be tried again
         assert made(entries(store)) == ["a", "b"]
 
 
@@ -453,6 +454,16 @@ def test_a_database_that_is_gone_is_an_error_until_it_is_back(
     database.bring_back()
     assert submit(store, saved("k1"), saved("k0")) == [Receipt(2, False), Receipt(3, False)]
     assert made(entries(store)) == ["before", "k1", "k0"]
+
+
+def test_who_did_not_look_meanwhile_notices_no_absence(
+    database: LiveDatabase, store: Store
+) -> None:
+    submit(store, saved("before"))
+    assert store.state().last == 1
+    database.take_away()
+    database.bring_back()
+    assert made(entries(store)) == ["before"]
 
 
 def test_patience_outlasts_a_short_absence(database: LiveDatabase) -> None:

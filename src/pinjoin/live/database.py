@@ -17,7 +17,7 @@ from pinjoin.live.sql import sa
 LIVE_FILE = "live.db"
 """The database's name in a workspace, unless another is given."""
 
-_AGAIN = "Nothing was acknowledged; the same key can be used again."
+_AGAIN = " Nothing was acknowledged; the same key can be used again."
 
 
 class Database:
@@ -49,14 +49,14 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction that writes. When the block is over, it is durable."""
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(_AGAIN), self._engine.connect() as connection:
             if self.path:
                 connection = connection.execution_options(begin="BEGIN IMMEDIATE")
             with connection.begin():
                 yield connection
             if self.path and _file_id(self.path) != connection.info["file"]:
                 connection.invalidate()
-                raise UnavailableError(f"{self._gone()} {_AGAIN}")
+                raise UnavailableError(f"{self._gone()}{_AGAIN}")
 
     def create(self) -> None:
         """Make an empty SQLite database where there is none. (Others must exist.)"""
@@ -81,22 +81,24 @@ class Database:
         )
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, again: str = "") -> Iterator[None]:
+        """Errors in our words; `again` is what to say where trying again may help."""
         try:
             yield
         except sa.exc.TimeoutError as error:
             raise UnavailableError(
-                f"All connections to the live database {self.name} are in use. Try again."
+                f"All connections to the live database {self.name} are in use.{again}"
             ) from error
-        except (sa.exc.DBAPIError, sa.exc.DisconnectionError) as error:
-            raise self._translated(getattr(error, "orig", None) or error) from error
+        except sa.exc.SQLAlchemyError as error:
+            raise self._translated(getattr(error, "orig", None) or error, again) from error
 
-    def _translated(self, error: BaseException) -> StoreError:
+    def _translated(self, error: BaseException, again: str) -> StoreError:
         kind, remedy = _sqlite_error(error) if self.path else _postgresql_error(error)
         if self.path and not self.path.exists():
-            return UnavailableError(f"{self._gone()} {_AGAIN}")
+            return UnavailableError(f"{self._gone()}{again}")
         what = " ".join(str(error).split())[:300].rstrip(".")
-        return kind(f"The live database {self.name} failed: {what}. {remedy}")
+        hint = again if kind is UnavailableError else ""
+        return kind(f"The live database {self.name} failed: {what}. {remedy}{hint}")
 
 
 def _url(where: Path | str) -> sa.URL:
@@ -197,29 +199,32 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 def _sqlite_error(error: BaseException) -> tuple[type[StoreError], str]:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite says in addition
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return UnavailableError, f"Another process keeps it locked. {_AGAIN}"
+        return UnavailableError, "Another process keeps it locked."
     if code == sqlite3.SQLITE_FULL:
-        return UnavailableError, f"Make room on its disk. What was stored is safe. {_AGAIN}"
+        return UnavailableError, "Make room on its disk. What was stored is safe."
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DamagedError, (
             "Its file is damaged: restore it from a backup, or rescue what can be read with "
             "`sqlite3 FILE .recover`."
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return UnavailableError, f"Allow this user to write to it and its folder. {_AGAIN}"
+        return UnavailableError, "Allow this user to write to it and its folder."
     if code == sqlite3.SQLITE_IOERR:
-        return UnavailableError, f"Look at its disk. {_AGAIN}"
+        return UnavailableError, "Look at its disk."
     return StoreError, "Please report this."
 
 
 def _postgresql_error(error: BaseException) -> tuple[type[StoreError], str]:
-    state = getattr(error, "sqlstate", None)
-    if state is None or state[:2] in ("08", "57", "28", "3D", "55", "40", "25"):
-        return UnavailableError, f"Is it running, and the URL right? {_AGAIN}"
+    from psycopg import InterfaceError, OperationalError
+
+    state = getattr(error, "sqlstate", None) or ""
+    lost = not state and isinstance(error, (InterfaceError, OperationalError))
+    if lost or state[:2] in ("08", "57", "28", "3D", "55", "40", "25"):
+        return UnavailableError, "Is it running, and the URL right?"
     if state[:2] == "53":
-        return UnavailableError, f"Give it room and connections. {_AGAIN}"
+        return UnavailableError, "Give it room and connections."
     if state[:2] in ("XX", "58"):
         return DamagedError, "Look at its server's log."
     if state == "42501":
-        return UnavailableError, f"Grant this user what is missing. {_AGAIN}"
+        return UnavailableError, "Grant this user what is missing."
     return StoreError, "Please report this."

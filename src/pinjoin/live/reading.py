@@ -91,7 +91,7 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a kind after one sequence up to another, in order, some at a time.
 
-    No transaction stays open between batches: rows up to a sequence that was seen never change.
+    No transaction stays open between batches: up to a sequence that was seen, none is added.
     """
     schema, table = _SCHEMAS[kind], TABLES[kind]
     fields = [table.c[name] for name in schema.names]
