@@ -13,18 +13,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.candidates.nearest import INVERTED, TextNeighbours
-from pinjoin.core.errors import check
+from pinjoin.core.errors import InputError, PinjoinError, check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data.fetch import FetchConfig
 from pinjoin.data.rejects import DUPLICATE_PIN, Rejects
 from pinjoin.data.schema import Type, attributes_of
 from pinjoin.data.sources import Source
-from pinjoin.features import category, quality, text, topics
-from pinjoin.features.pictures import save_pictures
-from pinjoin.features.quality import Saves
+from pinjoin.features import category, factors, quality, text, topics
+from pinjoin.features.category import Categories
+from pinjoin.features.factors import Factors
+from pinjoin.features.packed import Parts, save_packed
+from pinjoin.features.pictures import Pictures, save_pictures
+from pinjoin.features.quality import Quality, Saves
 from pinjoin.features.shelf import find_encoder, is_file, workspace_folder
 from pinjoin.features.sizes import image_sizes
+from pinjoin.features.text import Annotations
+from pinjoin.features.topics import Topics
 from pinjoin.features.visual import DEFAULT_ENCODER, load_encoder
 from pinjoin.joins.boardjoins import Boards, read_boards
 from pinjoin.joins.image_files import ImageFiles
@@ -38,8 +43,12 @@ from pinjoin.joins.pinjoins import (
     read_pins,
 )
 from pinjoin.joins.signatures import signature_of_images
+from pinjoin.ranker import features_of
+from pinjoin.ranking.store import COUNT, current_model, load_model, save_model
+from pinjoin.recommender import Workspace, open_workspace
 from pinjoin.snapshot.tables import Rows
 from pinjoin.snapshot.writer import SnapshotWriter
+from pinjoin.training.from_boards import train_from_boards
 
 Signature = Literal["reference", "pixels", "perceptual"]
 
@@ -83,6 +92,7 @@ class BuildSummary:
     dropped_values: dict[str, int]  # by reason; the rows were kept
     image_faults: dict[str, int]  # by reason, in images.rejects.jsonl; the pins were kept
     rejects_file: str | None
+    model: str | None  # the ranker that was learned; None: none was
 
 
 def build(
@@ -97,6 +107,7 @@ def build(
     keep_embeddings: bool = False,
     fetch: bool | FetchConfig = False,
     allow_private: bool = False,
+    train: bool = True,
     strict: bool = False,
     progress: Progress = silent,
 ) -> BuildSummary:
@@ -108,9 +119,10 @@ def build(
     pictures are looked at. keep_embeddings: store the real-valued fc6 (`Pictures.fc6`), too.
     fetch: whether http(s) references are fetched, into the same folder, or how. allow_private:
     also from private and loopback addresses; a catalogue may then make this machine ask anything
-    that it can reach. Rejected rows are listed in WORKSPACE/rejects.jsonl, images that cannot be
-    read in WORKSPACE/images.rejects.jsonl; strict raises InputError at the first. Whatever
-    fails, the snapshot that was current stays current.
+    that it can reach. train: learn a ranker from the catalogue's own boards, and rank with it
+    unless a model trained on logs is in use that still fits. Rejected rows are listed in
+    WORKSPACE/rejects.jsonl, images that cannot be read in WORKSPACE/images.rejects.jsonl; strict
+    raises InputError at the first. Whatever fails, the snapshot that was current stays current.
     """
     workspace = Path(workspace)
     fetching = _fetching(fetch, allow_private)
@@ -152,6 +164,7 @@ def build(
         unsigned = image_rejects if signature == "reference" else None  # signing listed them
         pictures = _see(writer, config, workspace, paths, unsigned, progress)
         _rate(writer, workspace, board_rows, pin_rows, joined, paths, progress)
+        _pack(writer, joined, progress)
         counts = {
             "pins": len(pin_rows) - len(left_out),
             "images": len(joined.signatures),
@@ -160,9 +173,11 @@ def build(
             "pictures": pictures,
         }
         path = writer.commit(counts, progress)
+        model = _train(workspace, path.name, progress) if train else None
         return BuildSummary(
             snapshot=path.name,
             **counts,
+            model=model,
             on_no_board=int(np.count_nonzero(joined.incidence.degrees == 0)),
             rejected_pins=rejects.count - rejected_boards,
             rejected_boards=rejected_boards,
@@ -171,6 +186,31 @@ def build(
             image_faults=dict(image_rejects.dropped_values),
             rejects_file=str(rejects.path) if rejects.count + len(rejects.dropped_values) else None,
         )
+
+
+def _train(workspace: Path, snapshot: str, progress: Progress) -> str | None:
+    """Learn to rank the new snapshot from its boards; None where they are too few."""
+    opened = open_workspace(workspace, snapshot, model=COUNT)
+    name = f"boards-{snapshot}"
+    try:
+        model = train_from_boards(opened, name=name, progress=progress)
+    except InputError:
+        return None
+    save_model(workspace, model, use=not _fits(opened))
+    return name
+
+
+def _fits(opened: Workspace) -> bool:
+    """Whether the order in use was chosen by somebody and fits the new snapshot."""
+    current = current_model(opened.path)
+    if current is None or current == COUNT:
+        return current == COUNT
+    try:
+        model = load_model(opened.path, current)
+        features_of(model, opened)
+    except PinjoinError:
+        return False
+    return model.about.trained_on != "boards"
 
 
 def _absolute(folder: Path | str | None) -> str | None:
@@ -290,6 +330,21 @@ def _rate(
     saves = Saves.of(joined.image_pins_indptr, joined.image_pins, pins.boards, len(boards), stored)
     sizes = image_sizes(paths, workspace / "cache", progress=progress)
     quality.build(saves, stored, writer.table("images")["title"], sizes).save(writer)
+
+
+def _pack(writer: SnapshotWriter, joined: Joined, progress: Progress) -> None:
+    """All that a ranker reads of an image, side by side."""
+    factors.build(joined.incidence, progress=progress).save(writer)
+    stored = writer.so_far()
+    parts = Parts(
+        Pictures.open(stored),
+        Annotations.open(stored),
+        Topics.open(stored),
+        Categories.open(stored),
+        Factors.open(stored).vectors,
+        Quality.open(stored),
+    )
+    save_packed(writer, parts, joined.incidence.n_images, progress=progress)
 
 
 def _write(

@@ -61,6 +61,10 @@ class Lookup:
         """signature, pin_id, image and title of image rows."""
         return self._images.dicts(np.asarray(rows), ["signature", "pin_id", "image", "title"])
 
+    def describe_boards(self, rows: UInt32s | Sequence[int]) -> list[dict[str, Any]]:
+        """board_id and title of board rows."""
+        return self._boards.dicts(np.asarray(rows), ["board_id", "title"])
+
     def pinjoin(self, row: int) -> PinJoin:
         """Everything known of one image: its pins and its boards."""
         first, last = self.snapshot.array("image_pins.indptr")[row : row + 2]

@@ -1,81 +1,160 @@
-"""Related pins on one screen: find the query, retrieve candidates, describe them, say why."""
+"""Related pins on one screen: find the query, retrieve candidates, describe them, rank, say why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from pinjoin.candidates.blend import Blended, blend
-from pinjoin.candidates.content import Content, ContentNeighbours
+from pinjoin.candidates.content import Content
 from pinjoin.candidates.cooccurrence import Cooccurrence
-from pinjoin.candidates.copies import HammingCopies
-from pinjoin.candidates.nearest import INVERTED, ExactHamming, TextNeighbours
+from pinjoin.candidates.retrieval import Part, Retrieval, Retrieved
 from pinjoin.candidates.walk import RandomWalk
+from pinjoin.contents import Contents
 from pinjoin.core.errors import InputError, UnknownIdError, check
-from pinjoin.core.types import Float32s, Related, UInt32s
-from pinjoin.features.category import Categories
-from pinjoin.features.pictures import Pictures
-from pinjoin.features.text import NO_TERM, Annotations
-from pinjoin.features.topics import Topics
-from pinjoin.lookup import Lookup
-from pinjoin.snapshot.reader import open_snapshot
+from pinjoin.core.topk import top_rows
+from pinjoin.core.types import Float32s, Int64s, Related, UInt32s
+from pinjoin.features.category import NO_CATEGORY
+from pinjoin.features.pairs import Context
+from pinjoin.filters import Filters
+from pinjoin.ranker import Ranker, open_ranker
+from pinjoin.ranking.diversity import mmr
+from pinjoin.ranking.store import COUNT
+from pinjoin.reasons import count_shared, reasons
+from pinjoin.snapshot.reader import Snapshot, open_snapshot
 
-_BOARDS_NAMED = _TERMS_NAMED = 5  # in a result's reasons
-_COPY_SHARE = 0.06
-"""Pictures that differ in at most this share of their bits are shown once. A photo saved again at
-quality 50 differs in some 6 %; of 2,345 film posters hardly two differ in less than 24 %."""
+Bools = npt.NDArray[np.bool_]
 
-CONTENT = ("visual neighbours", "text neighbours")
-SOURCES = ("co-occurrence", "random walk", " and ".join(CONTENT), "popular in category", "popular")
-"""Where candidates come from, in the order they are asked."""
+SOURCES = (
+    "co-occurrence", "random walk", "visual neighbours", "text neighbours",
+    "popular in category", "popular", "boosted", "pinned",
+)  # fmt: skip
+"""Where results come from, in the order they are asked; the last two because the caller said so."""
+VISUAL, TEXT, IN_CATEGORY, POPULAR, BOOSTED, PINNED = range(2, 8)
+
+_POOL = 5  # times as many as asked for are looked at to make a list diverse …
+_LEAST_POOL = 100  # … and so many at least
+_ELSEWHERE = 0.05  # how likely walks near the query's categories take another board
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a request asks for beside its query."""
+
+    exclude: Sequence[str] = ()  # ids that must not come back
+    filter: str | None = None  # a condition that a pin of each result fulfils: docs/filters.md
+    pinned: Sequence[str] = ()  # ids that come first, in this order
+    boosted: Mapping[str, float] | None = None  # ids, and what is added to the score of each
+    diversity: float = 0.0  # from 0, by score alone, to 1, as unlike each other as can be
+    near: Literal["category"] | None = None  # walks keep to boards of the query's categories
+    recent: Sequence[str] = ()  # ids the person looked at last; counts if the model learned it
+    phrase: str | None = None  # what the person searched for; counts if the model learned it
+
+    def __post_init__(self) -> None:
+        caller, knob = "related", self.diversity
+        check(0 <= knob <= 1, "diversity", caller, "from 0 to 1", knob)
+        check(self.near in (None, "category"), "near", caller, "None or 'category'", self.near)
 
 
 @dataclass(frozen=True)
 class _Source:
-    name: str
-    best: Any  # k → (rows, scores)
-    names: dict[int, str] = field(default_factory=dict)  # of single rows, where they differ
+    """One way to come by results."""
+
+    best: Callable[[int], tuple[UInt32s, Float32s]]  # k → rows, scores
+    names: int | Callable[[UInt32s], Any]  # places in SOURCES: of all rows, or by row
 
     def find(self, k: int) -> tuple[UInt32s, Float32s]:
-        rows, scores = self.best(k)
-        return rows, scores
+        return self.best(k)
+
+    def names_of(self, rows: UInt32s) -> Any:
+        return self.names(rows) if callable(self.names) else np.full(len(rows), self.names)
 
 
-class Workspace(Lookup):
+@dataclass(frozen=True)
+class _Ranked:
+    """The candidates of a request and their scores, (candidates,) float32.
+
+    first: rows that lead, whatever their score: the best ones in an order that is diverse.
+    """
+
+    found: Retrieved
+    scores: Float32s
+    first: UInt32s = field(default_factory=lambda: np.empty(0, np.uint32))
+
+    def best(self, k: int) -> tuple[UInt32s, Float32s]:
+        rows, scores = top_rows(self.scores, self.found.rows, max(k, len(self.first)))
+        rows[: len(self.first)] = self.first
+        scores[: len(self.first)] = self.scores[self.places(self.first)]
+        return rows[:k], scores[:k]
+
+    def places(self, rows: UInt32s) -> Int64s:
+        """Where rows stand among the candidates; −1: nowhere."""
+        order = self._by_row
+        if not len(order):
+            return np.full(len(rows), -1, np.int64)
+        at = np.searchsorted(self.found.rows, rows, sorter=order)
+        places = order[np.minimum(at, len(order) - 1)]
+        return np.where(self.found.rows[places] == rows, places, -1)
+
+    def sources_of(self, rows: UInt32s) -> Any:
+        return self.found.sources[self.places(rows)]
+
+    @cached_property
+    def _by_row(self) -> Int64s:
+        return np.argsort(self.found.rows)
+
+
+class Workspace(Contents):
     """One snapshot of a built catalogue, ready to answer. Made by `pinjoin.open`.
 
     Thread-safe. Arrays and tables are mapped from the snapshot, not loaded.
     """
 
+    def __init__(self, path: Path, snapshot: Snapshot, model: str | None = None) -> None:
+        """model: the name of one of the workspace's, or "count": most shared boards first; None:
+        the one in use."""
+        super().__init__(path, snapshot)
+        self._model = model
+
     def related(
-        self, id: str, n: int = 20, *, exclude: Iterable[str] = (), explain: bool = True
+        self, id: str, n: int = 20, *, explain: bool = True, **wishes: Any
     ) -> list[Related]:
         """The n images that belong next to a pin, a signature, an image or a picture file.
 
-        n come back whenever the catalogue has n others: images that share boards with it, most
-        first; then what random walks reach; what looks alike or has the same said of it; what
-        is popular in its category, and anywhere. Near-duplicates of it or of each other stand
-        back. exclude: ids that must not come back. explain: whether to fill `reasons`.
+        n come back whenever the catalogue has n others that may: images that share boards with it
+        or that random walks reach, as the model ranks them; then what looks alike or has the same
+        said of it; what is popular in its category, and anywhere. Near-duplicates of it or of
+        each other stand back. explain: whether to fill `reasons`. wishes: fields of `Wishes`.
         Raises UnknownIdError, InputError for a picture file that cannot be read.
         """
         check(n >= 1, "n", "related", "a number ≥ 1", n)
-        eligible = self._without(exclude)
+        wish = _wishes(wishes)
+        eligible = self._eligible(wish)
         try:
             query = self.find(id)
         except UnknownIdError:
             if not Path(id).is_file():
                 raise
             return self._related_to_picture(Path(id), n, eligible)
-        asked, sources = np.array([query], np.uint32), self._sources(query)
-        found = blend(sources, asked, n, eligible=eligible, copies=self._copies)
-        shared = self.shared_boards(query, found.rows)
-        reasons = self._reasons(query, found.rows) if explain else [{} for _ in found.rows]
-        return self._results(found, sources, shared, reasons)
+        boosts = self._boosts(wish)
+        ranked = self._rank(query, n, wish, eligible, boosts)
+        first = self._pinned(query, n, wish, eligible)
+        names = np.full(len(first), PINNED)
+        rows, scores = first, np.append(ranked.scores, 0)[ranked.places(first)]
+        if len(first) < n:
+            shown = np.append(first, np.uint32(query))
+            sources = [_Source(ranked.best, ranked.sources_of), *self._fallbacks(query)]
+            found = blend(sources, shown, n - len(first), eligible=eligible, copies=self.copies)
+            rows, scores = np.append(first, found.rows), np.append(scores, found.scores)
+            names = np.append(names, _names(found, sources))
+        why = self._reasons(query, rows, ranked, boosts, wish) if explain else [{} for _ in rows]
+        return self._results(rows, scores, names, count_shared(self, query, rows), why)
 
     def query(self, id: str) -> dict[str, Any]:
         """What is being looked at: described as a result is; a picture file by its path."""
@@ -85,119 +164,6 @@ class Workspace(Lookup):
             if not Path(id).is_file():
                 raise
             return {"signature": None, "pin_id": None, "image": id, "title": None}
-
-    def shared_boards(self, query: int, rows: UInt32s) -> list[int]:
-        """On how many boards each of the rows is together with the query."""
-        boards = self.incidence.boards_of(query)
-        return [
-            len(np.intersect1d(boards, self.incidence.boards_of(int(row)), True)) for row in rows
-        ]
-
-    def _sources(self, query: int) -> list[_Source]:
-        """The chain of `SOURCES` for one image."""
-
-        def cooccurrence(k: int) -> tuple[UInt32s, Float32s]:
-            found = self.cooccurrence.top(query, k)
-            return found.indices, found.scores
-
-        def walk(k: int) -> tuple[UInt32s, Float32s]:
-            found = self._walk.top(query, k)
-            return found.rows, found.scores
-
-        def content(k: int) -> tuple[UInt32s, Float32s]:
-            rows, scores, looks = self._content.search(self._content_of(query), k)
-            names.update(zip(rows.tolist(), np.where(looks, *CONTENT).tolist(), strict=True))
-            return rows, scores
-
-        def category(k: int) -> tuple[UInt32s, Float32s]:
-            rows = self.categories.popular(query, k)
-            return rows, self._popularity(rows)
-
-        def popular(k: int) -> tuple[UInt32s, Float32s]:
-            rows = np.arange(min(k, self.n_images), dtype=np.uint32)  # rows are by popularity
-            return rows, self._popularity(rows)
-
-        names: dict[int, str] = {}  # content neighbours say which sort they are
-        chain = (cooccurrence, walk, content, category, popular)
-        return [
-            _Source(name, best, names if best is content else {})
-            for name, best in zip(SOURCES, chain, strict=True)
-        ]
-
-    def _related_to_picture(self, path: Path, n: int, eligible: Any) -> list[Related]:
-        """What looks like a picture from outside the catalogue."""
-        from pinjoin.features.visual import load_encoder
-
-        if self.pictures is None:
-            raise InputError(
-                f"{path}: this workspace was built without pictures, so nothing can be compared "
-                "with a picture. Build it with --images DIR."
-            )
-        encoder = load_encoder(self.pictures.encoder, folders=(self.path / "encoders",))
-        code = np.zeros(self.pictures.bits.shape[1], np.uint8)
-        seen = encoder.visual(encoder.tensor(path)[None]).bits[0]
-        code[: len(seen)] = seen
-        nothing = self.annotations.ids[0][:0], self.annotations.weights[0][:0]
-        content = Content(code, *nothing, np.zeros(0, np.float32))
-        source = _Source(CONTENT[0], lambda k: self._content.search(content, k)[:2])
-        nobody = np.empty(0, np.uint32)
-        found = blend([source], nobody, n, eligible=eligible, copies=self._copies)
-        similarity = 1 - np.arccos(np.clip(found.scores, -1, 1)) / np.pi  # as of two images
-        reasons = [{"visual_similarity": round(float(one), 4)} for one in similarity]
-        return self._results(found, [source], [0] * len(found), reasons)
-
-    def _results(
-        self,
-        found: Blended,
-        asked: Sequence[_Source],
-        shared: Sequence[int],
-        reasons: Sequence[dict[str, Any]],
-    ) -> list[Related]:
-        names = [
-            asked[place].names.get(row, asked[place].name)
-            for row, place in zip(found.rows.tolist(), found.sources.tolist(), strict=True)
-        ]
-        return [
-            Related(**image, score=score, source=name, shared_boards=boards, reasons=why)
-            for image, score, name, boards, why in zip(
-                self.describe(found.rows),
-                found.scores.tolist(),
-                names,
-                shared,
-                reasons,
-                strict=True,
-            )
-        ]
-
-    def _reasons(self, query: int, rows: UInt32s) -> list[dict[str, Any]]:
-        """Why each row stands next to the query: boards shared (the smallest first), how alike
-        the pictures are and what both look like, and the words said of both."""
-        alike = None if self.pictures is None else self.pictures.similarity(query, rows)
-        reasons = []
-        for i, row in enumerate(rows.tolist()):
-            why: dict[str, Any] = {"boards": self._boards_shared(query, row)}
-            if alike is not None and self.pictures is not None and alike[i] > 0:
-                why["visual_similarity"] = round(float(alike[i]), 4)
-                if name := self.pictures.both_look_like(query, row):
-                    why["both_look_like"] = name
-            if words := self._words_shared(query, row):
-                why["words"] = words
-            reasons.append(why)
-        return reasons
-
-    def _boards_shared(self, query: int, row: int) -> list[dict[str, Any]]:
-        graph = self.incidence
-        shared = np.intersect1d(graph.boards_of(query), graph.boards_of(row), True)
-        sizes = graph.board_indptr[shared + 1] - graph.board_indptr[shared]
-        smallest = shared[np.argsort(sizes, kind="stable")[:_BOARDS_NAMED]]
-        return self._boards.dicts(smallest, ["board_id", "title"])
-
-    def _words_shared(self, query: int, row: int) -> list[str]:
-        said = self.annotations
-        words, here, there = np.intersect1d(said.ids[query], said.ids[row], return_indices=True)
-        product = said.weights[query][here] * said.weights[row][there]
-        best = [i for i in np.argsort(-product, kind="stable") if words[i] != NO_TERM]
-        return [said.terms[int(words[i])].as_py() for i in best[:_TERMS_NAMED]]
 
     def show(self, row: int) -> dict[str, Any]:
         """Everything known of one image, as plain data."""
@@ -222,78 +188,195 @@ class Workspace(Lookup):
             "neighbours": neighbours,
         }
 
+    @property
+    def model(self) -> str:
+        """The name of the model that ranks; "count" where shared boards do."""
+        return COUNT if self.ranker is None else self.ranker.model.about.name
+
+    @cached_property
+    def ranker(self) -> Ranker | None:
+        """What orders candidates; None: the number of shared boards does, then walks."""
+        return open_ranker(self, self._model)
+
     @cached_property
     def cooccurrence(self) -> Cooccurrence:
         """Counts shared boards when asked; nothing is precomputed."""
         return Cooccurrence(self.incidence)
 
     @cached_property
-    def annotations(self) -> Annotations:
-        """What people say of each image."""
-        return Annotations.open(self.snapshot)
+    def retrieval(self) -> Retrieval:
+        """Finds what there is to rank."""
+        return Retrieval(self.cooccurrence, RandomWalk(self.incidence, None, self.snapshot.name))
 
-    @cached_property
-    def categories(self) -> Categories:
-        """The categories of each image's boards."""
-        return Categories.open(self.snapshot)
+    def alike(self, query: int, k: int) -> Part:
+        """The k rows most alike in content, and the source of each."""
+        rows, _, looks = self.neighbours.search(self.content_of(query), k)
+        return rows, np.where(looks, VISUAL, TEXT).astype(np.uint8)
 
-    @cached_property
-    def topics(self) -> Topics:
-        """What each image's annotations are about."""
-        return Topics.open(self.snapshot)
-
-    @cached_property
-    def pictures(self) -> Pictures | None:
-        """What an encoder saw in each image; None if built without."""
-        return Pictures.open(self.snapshot)
-
-    @cached_property
-    def _walk(self) -> RandomWalk:
-        return RandomWalk(self.incidence, snapshot=self.snapshot.name)
-
-    @cached_property
-    def _content(self) -> ContentNeighbours:
-        said, seen = self.annotations, self.pictures
-        indptr, images, weights = (self.snapshot.array(f"text.inverted.{n}") for n in INVERTED)
-        return ContentNeighbours(
-            None if seen is None else ExactHamming(seen.bits),
-            None if seen is None else seen.bits,
-            None if seen is None else seen.present,
-            1 if seen is None else seen.n_bits,
-            TextNeighbours.from_arrays(indptr, images, weights, self.n_images),
-            said.ids,
-            said.weights,
-            self.topics.vectors,
+    def _rank(
+        self, query: int, n: int, wish: Wishes, eligible: Bools | None, boosts: dict[int, float]
+    ) -> _Ranked:
+        boosted = np.array(list(boosts), np.uint32)
+        found = self.retrieval.find(
+            query,
+            eligible=eligible,
+            alike=None if self.ranker is None else partial(self.alike, query),
+            wanted=(boosted, BOOSTED) if boosts else None,
+            board_weights=self._board_weights(query) if wish.near else None,
         )
+        if self.ranker is None:
+            counts, walk = found.signals.counts, found.signals.walk
+            scores = np.where(counts > 0, counts, walk / (1 + walk)).astype(np.float32)
+        else:
+            scores = self.ranker.scores(query, found, self._context(wish))
+        ranked = _Ranked(found, scores)
+        places = ranked.places(boosted)
+        scores[places[places >= 0]] += np.array(list(boosts.values()), np.float32)[places >= 0]
+        return self._diversified(ranked, n, wish.diversity) if wish.diversity else ranked
 
-    def _content_of(self, row: int) -> Content:
-        said, seen = self.annotations, self.pictures
-        words = said.ids[row] != NO_TERM
-        code = seen.bits[row] if seen is not None and seen.present[row] else None
-        return Content(
-            code, said.ids[row][words], said.weights[row][words], self.topics.vectors[row]
-        )
+    def _diversified(self, ranked: _Ranked, n: int, diversity: float) -> _Ranked:
+        """The best ones in the order of maximal marginal relevance by content."""
+        rows, scores = ranked.best(max(_POOL * n, _LEAST_POOL))
 
-    @cached_property
-    def _copies(self) -> HammingCopies | None:
+        def similar_to(place: int) -> Float32s:
+            return self.neighbours.similarity(self.content_of(int(rows[place])), rows)
+
+        return replace(ranked, first=rows[mmr(scores, similar_to, len(rows), diversity)])
+
+    def _fallbacks(self, query: int) -> list[_Source]:
+        """What is left to show where candidates end."""
+
+        def alike(k: int) -> tuple[UInt32s, Float32s]:
+            rows, scores, looks = self.neighbours.search(content, k)
+            names.update(zip(rows.tolist(), np.where(looks, VISUAL, TEXT), strict=True))
+            return rows, scores
+
+        def in_category(k: int) -> tuple[UInt32s, Float32s]:
+            rows = self.categories.popular(query, k)
+            return rows, self.popularity(rows)
+
+        def popular(k: int) -> tuple[UInt32s, Float32s]:
+            rows = np.arange(min(k, self.n_images), dtype=np.uint32)  # rows are by popularity
+            return rows, self.popularity(rows)
+
+        content, names = self.content_of(query), dict[int, int]()
+        return [
+            _Source(alike, lambda rows: [names[row] for row in rows.tolist()]),
+            _Source(in_category, IN_CATEGORY),
+            _Source(popular, POPULAR),
+        ]
+
+    def _related_to_picture(self, path: Path, n: int, eligible: Bools | None) -> list[Related]:
+        """What looks like a picture from outside the catalogue."""
+        from pinjoin.features.visual import load_encoder
+
         if self.pictures is None:
-            return None
-        limit = int(_COPY_SHARE * self.pictures.n_bits)
-        return HammingCopies(self.pictures.bits, self.pictures.present, limit)
+            raise InputError(
+                f"{path}: this workspace was built without pictures, so nothing can be compared "
+                "with a picture. Build it with --images DIR."
+            )
+        encoder = load_encoder(self.pictures.encoder, folders=(self.path / "encoders",))
+        code = np.zeros(self.pictures.bits.shape[1], np.uint8)
+        seen = encoder.visual(encoder.tensor(path)[None]).bits[0]
+        code[: len(seen)] = seen
+        nothing = self.annotations.ids[0][:0], self.annotations.weights[0][:0]
+        content = Content(code, *nothing, np.zeros(0, np.float32))
+        source = _Source(lambda k: self.neighbours.search(content, k)[:2], VISUAL)
+        nobody = np.empty(0, np.uint32)
+        found = blend([source], nobody, n, eligible=eligible, copies=self.copies)
+        similarity = 1 - np.arccos(np.clip(found.scores, -1, 1)) / np.pi  # as of two images
+        why = [{"visual_similarity": round(float(one), 4)} for one in similarity]
+        names = np.full(len(found), VISUAL)
+        return self._results(found.rows, found.scores, names, [0] * len(found), why)
 
-    def _popularity(self, rows: UInt32s) -> Float32s:
-        """Boards that hold each row, (rows,) float32."""
-        indptr = self.incidence.image_indptr
-        boards: Float32s = (indptr[rows + np.int64(1)] - indptr[rows]).astype(np.float32)
-        return boards
+    def _results(
+        self,
+        rows: UInt32s,
+        scores: npt.NDArray[Any],
+        names: npt.NDArray[Any],
+        shared: Sequence[int],
+        why: Sequence[dict[str, Any]],
+    ) -> list[Related]:
+        columns = zip(
+            self.describe(rows), scores.tolist(), names.tolist(), shared, why, strict=True
+        )
+        return [
+            Related(**image, score=score, source=SOURCES[name], shared_boards=n, reasons=reason)
+            for image, score, name, n, reason in columns
+        ]
 
-    def _without(self, ids: Iterable[str]) -> Any:
-        excluded = [self.find(id) for id in ids]
-        if not excluded:
+    def _reasons(
+        self, query: int, rows: UInt32s, ranked: _Ranked, boosts: dict[int, float], wish: Wishes
+    ) -> list[dict[str, Any]]:
+        """Why each row is there; of ranked ones, what each feature added to the score."""
+        found = reasons(self, query, rows)
+        if self.ranker is None:
+            return found
+        places = ranked.places(rows)
+        scored = np.flatnonzero(places >= 0)
+        parts = self.ranker.contributions(query, ranked.found, places[scored], self._context(wish))
+        for i, part in zip(scored.tolist(), parts, strict=True):
+            boost = {"boost": boosts[int(rows[i])]} if int(rows[i]) in boosts else {}
+            found[i]["contributions"] = part | boost
+        return found
+
+    def _pinned(self, query: int, n: int, wish: Wishes, eligible: Bools | None) -> UInt32s:
+        rows = np.array(list(dict.fromkeys(self._rows(wish.pinned))), np.uint32)
+        able = rows != query
+        if eligible is not None:
+            able &= eligible[rows]
+        chosen: UInt32s = rows[able][:n]
+        return chosen
+
+    def _boosts(self, wish: Wishes) -> dict[int, float]:
+        given = wish.boosted or {}
+        return dict(zip(self._rows(given), map(float, given.values()), strict=True))
+
+    def _context(self, wish: Wishes) -> Context | None:
+        if not wish.recent and not wish.phrase:
             return None
-        eligible = np.ones(self.n_images, np.bool_)
-        eligible[excluded] = False
-        return eligible
+        said = self.annotations.annotate(wish.phrase) if wish.phrase else None
+        return Context(self._rows(wish.recent)[:8], said)
+
+    def _board_weights(self, query: int) -> Float32s:
+        """(boards,) 1 where a board's category is one of the query's, little elsewhere."""
+        own = self.categories.ids[query]
+        near = np.isin(self.board_categories, own[own != NO_CATEGORY])
+        return np.where(near, 1, _ELSEWHERE).astype(np.float32)
+
+    def _eligible(self, wish: Wishes) -> Bools | None:
+        excluded = self._rows(wish.exclude)
+        if not excluded and wish.filter is None:
+            return None
+        mask = np.ones(self.n_images, np.bool_)
+        if wish.filter is not None:
+            mask = self._filters.mask(wish.filter).copy()
+        mask[excluded] = False
+        return mask
+
+    @cached_property
+    def _filters(self) -> Filters:
+        return Filters(self)
+
+    def _rows(self, ids: Iterable[str]) -> list[int]:
+        return [self.find(id) for id in ids]
+
+
+def _names(found: Blended, sources: Sequence[_Source]) -> npt.NDArray[np.uint8]:
+    """(results,) places in SOURCES."""
+    names = np.empty(len(found), np.uint8)
+    for place, source in enumerate(sources):
+        here = found.sources == place
+        if here.any():
+            names[here] = source.names_of(found.rows[here])
+    return names
+
+
+def _wishes(given: Mapping[str, Any]) -> Wishes:
+    known = [one.name for one in fields(Wishes)]
+    unknown = [name for name in given if name not in known]
+    check(not unknown, "wishes", "related", f"some of {', '.join(known)}", ", ".join(unknown))
+    return Wishes(**given)
 
 
 def _named(pairs: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
@@ -304,10 +387,12 @@ def open_workspace(
     path: Path | str,
     snapshot: str | None = None,
     verify: Literal["auto", "full", "none"] = "auto",
+    model: str | None = None,
 ) -> Workspace:
     """Open a built workspace: its current snapshot, or the named one.
 
-    Costs the same for any size: files are mapped. `verify` is `pinjoin.snapshot.reader`'s.
+    Costs the same for any size: files are mapped. `verify` is `pinjoin.snapshot.reader`'s; model
+    names one of the workspace's instead of the one in use ("count": most shared boards first).
     Raises SnapshotError where there is none, or a file of it is damaged.
     """
-    return Workspace(Path(path), open_snapshot(path, snapshot, verify))
+    return Workspace(Path(path), open_snapshot(path, snapshot, verify), model)

@@ -16,10 +16,6 @@ from pinjoin.core.types import Float32s, UInt32s
 class CandidateSource(Protocol):
     """One way to come by candidates of a query."""
 
-    @property
-    def name(self) -> str:
-        """What results say they come from."""
-
     def find(self, k: int) -> tuple[UInt32s, Float32s]:
         """The k best rows, best first, and their scores; fewer only where there are no more."""
 

@@ -70,13 +70,24 @@ class ContentNeighbours:
         if not len(rows):
             return rows, np.empty(0, np.float32), np.empty(0, np.bool_)
         picture, words = self._picture_cosine(query, rows), self._word_cosine(query, rows)
+        scores = self._mean(query, rows, picture, words)
+        best = top_k(scores, k)
+        return rows[best], scores[best], (picture >= words)[best]
+
+    def similarity(self, query: Content, rows: UInt32s) -> Float32s:
+        """(rows,) float32: the mean of the cosines that can be had; 0 where there are none."""
+        picture, words = self._picture_cosine(query, rows), self._word_cosine(query, rows)
+        return self._mean(query, rows, picture, words)
+
+    def _mean(self, query: Content, rows: UInt32s, picture: Float32s, words: Float32s) -> Float32s:
         parts = [picture] if query.code is not None else []
         if len(query.ids):
             about = self._topics[rows].astype(np.float32) @ query.topics.astype(np.float32)
             parts += [words, about]
-        scores: Float32s = np.stack(parts).mean(axis=0, dtype=np.float32)
-        best = top_k(scores, k)
-        return rows[best], scores[best], (picture >= words)[best]
+        if not parts:
+            return np.zeros(len(rows), np.float32)
+        mean: Float32s = np.stack(parts).mean(axis=0, dtype=np.float32)
+        return mean
 
     def _picture_cosine(self, query: Content, rows: UInt32s) -> Float32s:
         """Of the vectors behind the bits: two random hyperplane bits differ with probability

@@ -18,6 +18,7 @@ COMMANDS = {
     "related": "Show what belongs next to an item.",
     "show": "Show everything known of an item.",
     "snapshots": "See, check, go back to and remove snapshots.",
+    "train": "Learn to rank a workspace from its own boards.",
     "stats": "Describe a catalogue, as numbers or as a report.",
 }
 """Each command lives in the module of its name; its one-line help stands here to be instant."""

@@ -76,7 +76,8 @@ def use(workspace: Path, name: str) -> None:
     """Rank with the model NAME of WORKSPACE from now on."""
     from pinjoin.ranking.store import use_model
 
-    click.echo(f"The model in use is now {use_model(workspace, name).about.name}.")
+    use_model(workspace, name)
+    click.echo(f"The model in use is now {name}.")
 
 
 @models.command()

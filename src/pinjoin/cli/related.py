@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from pinjoin.core.types import Related
     from pinjoin.recommender import Workspace
 
+_NAMED = 4  # features of a result, those that moved it most
+
 
 @click.command()
 @click.argument("workspace", type=click.Path(path_type=Path))
 @click.argument("id", metavar="ID_OR_FILE")
 @click.option("-n", default=20, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--exclude", multiple=True, metavar="ID", help="Not this one; may be repeated.")
+@click.option("--filter", "expression", metavar="EXPR", help="Only what fulfils a condition.")
+@click.option("--pin", "pinned", multiple=True, metavar="ID", help="First, whatever its score.")
+@click.option("--diversity", default=0.0, type=click.FloatRange(0, 1), help="0 to 1: how unlike.")
+@click.option("--model", metavar="NAME", help='Another model; "count": most shared boards first.')
 @click.option("--explain", is_flag=True, help="Say of each why: pictures and words, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--snapshot", metavar="NAME", help="Another snapshot than the current one.")
@@ -25,6 +31,10 @@ def related(
     id: str,
     n: int,
     exclude: tuple[str, ...],
+    expression: str | None,
+    pinned: tuple[str, ...],
+    diversity: float,
+    model: str | None,
     explain: bool,
     as_json: bool,
     snapshot: str | None,
@@ -37,8 +47,10 @@ def related(
     from pinjoin.recommender import open_workspace
 
     with announce_compilation():
-        opened = open_workspace(workspace, snapshot)
-        found = opened.related(id, n, exclude=exclude)
+        opened = open_workspace(workspace, snapshot, model=model)
+        found = opened.related(
+            id, n, exclude=exclude, filter=expression, pinned=pinned, diversity=diversity
+        )
         query = opened.query(id)
     if as_json:
         click.echo(json.dumps(as_object(opened, query, found), ensure_ascii=False, indent=2))
@@ -53,7 +65,7 @@ def as_object(opened: Workspace, query: dict[str, Any], found: list[Related]) ->
     return {
         "query": query,
         "snapshot": opened.snapshot.name,
-        "model": None,
+        "model": opened.model,
         "results": [asdict(one) for one in found],
     }
 
@@ -103,4 +115,7 @@ def _why(one: Related, explain: bool) -> str:
             parts.append(f"pictures {alike:.0%} alike" + (f" ({like})" if like else ""))
         if words := reasons.get("words"):
             parts.append("words: " + ", ".join(words))
+        if explain and (added := reasons.get("contributions")):
+            most = sorted(added, key=lambda name: -abs(added[name]))[:_NAMED]
+            parts.append("score: " + ", ".join(f"{name} {added[name]:+.2f}" for name in most))
     return " · ".join(parts)

@@ -135,6 +135,15 @@ def build(
     return Categories(names, ids, shares, indptr, images, config)
 
 
+def numbered(
+    categories: pa.Array | pa.ChunkedArray, names: pa.Array | pa.ChunkedArray
+) -> UInt16s:
+    """(boards,) the numbers of boards' categories among known names; NO_CATEGORY for others."""
+    known = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+    found = pc.index_in(pc.utf8_trim_whitespace(categories.cast(pa.string())), known)
+    return np.asarray(pc.fill_null(found, NO_CATEGORY)).astype(np.uint16)
+
+
 def _column(categories: pa.Array | pa.ChunkedArray | Sequence[str | None]) -> pa.Array:
     if not isinstance(categories, (pa.Array, pa.ChunkedArray)):
         categories = pa.array(categories, pa.string())

@@ -18,6 +18,9 @@ from pathlib import Path
 from pinjoin.core.errors import ConfigError, InputError, PinjoinError
 from pinjoin.ranking.model import LinearModel, Model, Schema, read_model, to_json
 
+COUNT = "count"
+"""In place of a model's name: no model ranks, most shared boards come first (§IV.A)."""
+
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -57,10 +60,10 @@ def save_model(workspace: Path, model: Model, use: bool = True) -> Path:
     refuses.
     """
     name = model.about.name
-    if not MODEL_NAME.fullmatch(name) or name == "current":
+    if not MODEL_NAME.fullmatch(name) or name in ("current", COUNT):
         raise ConfigError(
             "A model's name must be up to 100 letters, digits, dots, - and _, beginning with a "
-            f"letter or digit, and not 'current'. Got {name!r}."
+            f"letter or digit, and not 'current' or 'count'. Got {name!r}."
         )
     folder = models_folder(workspace)
     path = folder / f"{name}.json"
@@ -73,9 +76,9 @@ def save_model(workspace: Path, model: Model, use: bool = True) -> Path:
     return path
 
 
-def use_model(workspace: Path, name: str, schema: Schema | None = None) -> Model:
-    """Switch to a model, after reading it; InputError if it cannot be used."""
-    model = load_model(workspace, name, schema)
+def use_model(workspace: Path, name: str, schema: Schema | None = None) -> Model | None:
+    """Switch to a model, after reading it; InputError if it cannot be used. None for "count"."""
+    model = None if name == COUNT else load_model(workspace, name, schema)
     current = models_folder(workspace) / "current"
     with _disk_errors(current):
         _write(current, f"{name}\n", replace=True)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,7 @@ from pinjoin.snapshot.manifest import (
     Manifest,
     now,
 )
-from pinjoin.snapshot.reader import check_readable, digests, write_stamp
+from pinjoin.snapshot.reader import Snapshot, check_readable, digests, write_stamp
 from pinjoin.snapshot.tables import TableWriter, map_table_file
 from pinjoin.snapshot.workspace import (
     BUILDING,
@@ -131,6 +132,12 @@ class SnapshotWriter:
         with disk_errors("Reading", path):
             return map_table_file(path)
 
+    def so_far(self) -> Snapshot:
+        """What is stored and closed already, mapped: to make further files from it."""
+        folder = self._building()
+        files = {file: FileEntry(0, "") for file in self._files}
+        return Snapshot(folder, replace(self._manifest_of({}), files=files))
+
     def save_json(self, name: str, obj: Any) -> None:
         """Store `<name>.json` with sorted keys."""
         path = self._new_file(f"{name}.json")
@@ -171,6 +178,10 @@ class SnapshotWriter:
     def _manifest(self, counts: Mapping[str, int], folder: Path, progress: Progress) -> Manifest:
         sizes = {file: (folder / file).stat().st_size for file in sorted(self._files)}
         hashes = digests(folder, sizes, progress, "verifying the snapshot")
+        files = {file: FileEntry(sizes[file], hashes[file]) for file in sizes}
+        return replace(self._manifest_of(counts), files=files)
+
+    def _manifest_of(self, counts: Mapping[str, int]) -> Manifest:
         return Manifest(
             format_version=FORMAT_VERSION,
             name=self.name,
@@ -179,7 +190,7 @@ class SnapshotWriter:
             config=self._config,
             input_hash=self._input_hash,
             counts={key: int(count) for key, count in counts.items()},
-            files={file: FileEntry(sizes[file], hashes[file]) for file in sizes},
+            files={},
         )
 
     def _next_name(self) -> str:

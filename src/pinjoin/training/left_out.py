@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pinjoin.core.incidence import Incidence
 from pinjoin.core.types import NO_ROW, Float32s, UInt32s
 from pinjoin.features._category_kernel import category_shares
-from pinjoin.features.category import NO_CATEGORY, Categories
+from pinjoin.features.category import NO_CATEGORY, Categories, numbered
 from pinjoin.features.text import NO_TERM, Annotations
 from pinjoin.features.topics import Topics
 from pinjoin.features.words import said_terms
@@ -125,18 +125,13 @@ def _categorise(
     indptr = np.concatenate([[0], np.cumsum([len(some) for some in boards])]).astype(np.int64)
     flat = np.concatenate([np.empty(0, np.uint32), *boards])
     names = Rows(lookup.snapshot.table("boards")).take(flat, ["category"])["category"]
-    numbers = pc.index_in(pc.utf8_trim_whitespace(names), _one(whole.names))
-    numbers = np.asarray(pc.fill_null(numbers, NO_CATEGORY)).astype(np.uint16)
+    numbers = numbered(names, whole.names)
     category_shares(
         indptr, np.arange(len(flat), dtype=np.uint32), numbers, len(whole.names),
         whole.config.threshold, ids, shares,
     )  # fmt: skip
     nothing = np.empty(0, np.uint32)
     return Categories(whole.names, ids, shares, np.zeros(1, np.int64), nothing, whole.config)
-
-
-def _one(names: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
 
 
 def _keys(boards: npt.NDArray[np.uint32], images: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:

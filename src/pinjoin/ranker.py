@@ -1,0 +1,90 @@
+"""The model of a workspace at work: candidates in its order, and what each feature did for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pinjoin.candidates.retrieval import Retrieved
+from pinjoin.contents import Contents
+from pinjoin.core.types import Float32s, Int64s
+from pinjoin.features.pairs import Context, PairConfig, PairFeatures
+from pinjoin.ranking.model import LinearModel, Model, require_schema
+from pinjoin.ranking.store import COUNT, current_model, load_model
+
+FEATURES = "features"
+"""In a model's config: the `PairConfig` of its features, as plain data."""
+
+
+def features_of(model: Model, known: Contents) -> PairFeatures:
+    """The features a model was trained on, of a catalogue.
+
+    Raises InputError, naming what differs, where the catalogue does not have the same.
+    """
+    config = PairConfig(**model.about.config.get(FEATURES, {}))
+    features = known.pair_features(config)
+    require_schema(model, features.schema)
+    return features
+
+
+def open_ranker(known: Contents, name: str | None = None) -> Ranker | None:
+    """The named model of a workspace, or the one in use; None: shared boards rank."""
+    name = name or current_model(known.path)
+    if name is None or name == COUNT:
+        return None
+    model = load_model(known.path, name)
+    return Ranker(model, features_of(model, known))
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Scores candidates by a model. Thread-safe."""
+
+    model: Model
+    features: PairFeatures
+
+    def scores(self, query: int, found: Retrieved, context: Context | None = None) -> Float32s:
+        """(candidates,) float32; only comparable within one request."""
+        model, given = self.model, (query, found.rows, found.signals)
+        if isinstance(model, LinearModel):
+            return self.features.scores(*given, model.weights, model.means, context)
+        scores: Float32s = model.score(self.features.matrix(*given, context)).astype(np.float32)
+        return scores
+
+    def contributions(
+        self,
+        query: int,
+        found: Retrieved,
+        places: Int64s,
+        context: Context | None = None,
+    ) -> list[dict[str, float]]:
+        """What each feature added to the scores of the candidates at some places: they sum to
+        the score."""
+        matrix = describe(self.features, query, found, places, context)
+        parts = self.model.contributions(matrix)
+        return [dict(zip(self.model.features, row.tolist(), strict=True)) for row in parts]
+
+
+def describe(
+    features: PairFeatures,
+    query: int,
+    found: Retrieved,
+    places: Int64s,
+    context: Context | None = None,
+) -> Float32s:
+    """(places, features) float32: some of the candidates, as they are among all of them."""
+    # Some features are relative to the largest of the list: these are described as well.
+    signals = found.signals
+    columns = (signals.counts, signals.walk, signals.adamic_adar)
+    largest = [int(np.argmax(column)) for column in columns if len(column)]
+    some = found.where(np.concatenate([places, np.array(largest, np.int64)]))
+    return features.matrix(query, some.rows, some.signals, context)[: len(places)]
+
+
+def feature_config(config: PairConfig) -> Mapping[str, Any]:
+    """What `features_of` reads, for a model's config."""
+    plain = asdict(config) | {"groups": list(config.groups), "without": list(config.without)}
+    return {FEATURES: plain}
