@@ -26,7 +26,7 @@ from pinjoin.features.factors import Factors
 from pinjoin.features.packed import Parts, save_packed
 from pinjoin.features.pictures import Pictures, save_pictures
 from pinjoin.features.quality import Quality, Saves
-from pinjoin.features.shelf import find_encoder, is_file, workspace_folder
+from pinjoin.features.shelf import find_encoder, lasting, workspace_folder
 from pinjoin.features.sizes import image_sizes
 from pinjoin.features.text import Annotations
 from pinjoin.features.topics import Topics
@@ -132,7 +132,7 @@ def build(
         base=_absolute(base),
         fetch=fetching is not None,
         allow_private=allow_private if fetching is None else fetching.allow_private,
-        encoder=_name_or_path(encoder),
+        encoder=None if encoder is None else lasting(encoder),
         keep_embeddings=keep_embeddings,
         attributes=attributes_of(pins.schema),
     )
@@ -215,13 +215,6 @@ def _fits(opened: Workspace) -> bool:
 
 def _absolute(folder: Path | str | None) -> str | None:
     return None if folder is None else os.path.abspath(folder)  # noqa: PTH100 - keep links
-
-
-def _name_or_path(encoder: str | os.PathLike[str] | None) -> str | None:
-    """An encoder's name, or a path that leads to it from anywhere."""
-    if encoder is None or not is_file(encoder):
-        return encoder if encoder is None else os.fspath(encoder)
-    return os.path.abspath(encoder)  # noqa: PTH100
 
 
 def _fetching(fetch: bool | FetchConfig, allow_private: bool) -> FetchConfig | None:

@@ -57,16 +57,20 @@ def list_encoders(folders: Sequence[Path] = ()) -> Iterator[tuple[Path, Card]]:
         yield found[name], read_card(found[name].with_suffix(".json"))
 
 
-def is_file(name_or_path: str | os.PathLike[str]) -> bool:
-    """Whether this is a file's path rather than an encoder's name."""
+def lasting(name_or_path: str | os.PathLike[str]) -> str:
+    """A name as it is; a path so that it leads to the file from any folder."""
     given = Path(name_or_path)
+    return os.path.abspath(given) if _is_path(given) else str(given)  # noqa: PTH100 - keep links
+
+
+def _is_path(given: Path) -> bool:
     return given.suffix == ".onnx" or len(given.parts) > 1
 
 
 def find_encoder(name_or_path: str | os.PathLike[str], folders: Sequence[Path] = ()) -> Path:
     """The ONNX file of a name, or the path itself. Raises InputError when there is none."""
     given = Path(name_or_path)
-    if is_file(given):
+    if _is_path(given):
         if not given.is_file():
             raise InputError(f"{given}: no such file. An encoder is an ONNX file and its card.")
         return given
