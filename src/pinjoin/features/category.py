@@ -135,9 +135,7 @@ def build(
     return Categories(names, ids, shares, indptr, images, config)
 
 
-def numbered(
-    categories: pa.Array | pa.ChunkedArray, names: pa.Array | pa.ChunkedArray
-) -> UInt16s:
+def numbered(categories: pa.Array | pa.ChunkedArray, names: pa.Array | pa.ChunkedArray) -> UInt16s:
     """(boards,) the numbers of boards' categories among known names; NO_CATEGORY for others."""
     known = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
     found = pc.index_in(pc.utf8_trim_whitespace(categories.cast(pa.string())), known)
