@@ -10,37 +10,15 @@ are not made here: the caller folds that number into a weight or a column.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from pinjoin.core._simd_kernel import count_bits, prefetch_far
-from pinjoin.features.pair_schema import (
-    ADAMIC_ADAR,
-    CATEGORIES,
-    COUNT,
-    COUNT_PER_ROOT,
-    FACTORS,
-    FC6,
-    FC8,
-    JACCARD,
-    LOG_ADAMIC_ADAR,
-    LOG_COUNT,
-    LOG_LIFT,
-    LOG_VISITS,
-    NAVBOOST,
-    OWN,
-    RESOURCES,
-    SAID_BOTH,
-    SEEN_BOTH,
-    SORTED_BOTH,
-    TERMS,
-    TOPICS,
-    VISITS,
-    VISITS_PER_ROOT,
-    VISITS_SCALE,
-)  # fmt: skip
+from pinjoin.features import pair_schema as made
+from pinjoin.features import row_layout as at
 
 _U = np.uint64
 _F = np.float32
@@ -52,7 +30,7 @@ TERM_SLOTS = 1024
 
 _ODD = _U(0x9E3779B97F4A7C15)
 _LOW, _HALF, _TO_SLOT = _U(0xFFFFFFFF), _U(32), _U(22)
-_DENSE = _U(64)
+_TRIES = 1000
 _LINE_WORDS = _U(8)
 
 
@@ -125,36 +103,39 @@ def describe(
 
     rows: uint32 (n,). query: views of its row. log_boards: ln of the boards of the catalogue.
     matrix: float32 (n, F), whose column j becomes source[j] of what is made × factor[j]; or
-    (0, F): not wanted. scores: float32 (n,) or empty, becomes Σ weights × what is made, of the
+    (0, F): not wanted, but scores float32 (n,), which becomes Σ weights × what is made, of the
     candidate's own columns less shifts; weights, shifts: float32 (OWN + own columns,).
     """
     words, floats, ints, shorts, signed, octets = views
     counts, walk, adamic_adar, resources, navboost = signals
+    terms, classes, categories = tables
     p = places
-    boards, log_own = query.floats[p.header + _U(5)], query.floats[p.header + _U(7)]
+    boards, log_own = (
+        query.floats[p.header + _U(at.BOARDS)],
+        query.floats[p.header + _U(at.LOG_BOARDS)],
+    )
     code = query.words[: p.words]
     topics = query.signed[p.topics : p.topics + p.n_topics]
     factors = query.signed[p.factors : p.factors + p.n_factors]
-    own_flags, row_bytes = query.bytes[p.flags], p.row_words * _U(8)
-    slots, classes, categories = tables
     multiplier = _spread_terms(
         query.ints[p.term_ids : p.term_ids + p.terms],
         query.bytes[p.term_weights : p.term_weights + p.terms],
-        slots,
+        terms,
     )
     for j in range(p.classes):
-        classes[query.shorts[p.class_ids + j]] = query.signed[p.class_values + j]
+        classes[query.shorts[p.class_ids + j]] |= query.signed[p.class_values + j]
     for j in range(p.categories):
         categories[query.shorts[p.category_ids + j]] |= query.bytes[p.shares + j]
-    x = np.zeros(_U(OWN) + p.n_quality, np.float32)
-    n = _U(len(rows))
+    own_flags, row_bytes = query.bytes[p.flags], p.row_words * _U(8)
     flags = np.empty(_U(2 * BLOCK), np.uint8)
+    x = np.zeros(_U(made.OWN) + p.n_quality, np.float32)
+    n = _U(len(rows))
     for i in range(min(n, _U(BLOCK))):
         flags[i] = octets[_U(rows[i]) * row_bytes + p.flags]
     for i in range(n):
         if i & _U(BLOCK - 1) == _U(0):
-            # Reading from a row of each page tells the processor where the page is. To ask for a
-            # line does not: where that takes long, it gives up.
+            # Reading from a row tells the processor where its page is. Asking for a line does
+            # not: where finding the page takes long, the processor gives up.
             for j in range(i + _U(BLOCK), min(i + _U(2 * BLOCK), n)):
                 flags[j & _U(2 * BLOCK - 1)] = octets[_U(rows[j]) * row_bytes + p.flags]
         if i + _U(BLOCK) < n:
@@ -167,64 +148,65 @@ def describe(
         both = own_flags & flags[i & _U(2 * BLOCK - 1)]
 
         different = _U(0)
-        for w in range(p.words):
-            different += count_bits(code[w] ^ words[row + w])
+        for j in range(p.words):
+            different += count_bits(code[j] ^ words[row + j])
         seen = _F(both & _U(1))
-        x[FC6] = (_F(1.0) - _F(different) / _F(p.bits)) * seen
-        x[SEEN_BOTH] = seen
-
-        total = np.int64(0)
-        for j in range(p.classes):
-            value = np.int64(classes[_U(shorts[row2 + p.class_ids + j])])
-            total += value * np.int64(signed[row1 + p.class_values + j])
-        x[FC8] = _F(total) * floats[header]
+        x[made.FC6] = (_F(1.0) - _F(different) / _F(p.bits)) * seen
+        x[made.SEEN_BOTH] = seen
+        found = _look_up(
+            classes, shorts, row2 + p.class_ids, signed, row1 + p.class_values, p.classes
+        )
+        x[made.FC8] = found * floats[header + _U(at.CLASS_SCALE)]
 
         total = np.int64(0)
         for j in range(p.terms):
             id = _U(ints[row4 + p.term_ids + j])
-            slot = slots[((id * multiplier) & _LOW) >> _TO_SLOT]
+            slot = terms[((id * multiplier) & _LOW) >> _TO_SLOT]
             weight = slot & _U(255) if slot >> _HALF == id else _U(0)
             total += np.int64(weight) * np.int64(octets[row1 + p.term_weights + j])
-        x[TERMS] = _F(total) * floats[header + _U(1)]
-        x[SAID_BOTH] = (both >> _U(1)) & _U(1)
+        x[made.TERMS] = _F(total) * floats[header + _U(at.TERM_SCALE)]
+        x[made.SAID_BOTH] = (both >> _U(1)) & _U(1)
+        x[made.TOPICS] = _dot(topics, signed, row1 + p.topics) * floats[header + _U(at.TOPIC_SCALE)]
+        x[made.FACTORS] = (
+            _dot(factors, signed, row1 + p.factors) * floats[header + _U(at.FACTOR_SCALE)]
+        )
 
-        x[TOPICS] = _dot(topics, signed, row1 + p.topics) * floats[header + _U(2)]
-        x[FACTORS] = _dot(factors, signed, row1 + p.factors) * floats[header + _U(3)]
+        found = _look_up(
+            categories, shorts, row2 + p.category_ids, octets, row1 + p.shares, p.categories
+        )
+        x[made.CATEGORIES] = found * floats[header + _U(at.CATEGORY_SCALE)]
+        x[made.SORTED_BOTH] = (both >> _U(2)) & _U(1)
 
-        total = np.int64(0)
-        for j in range(p.categories):
-            share = np.int64(categories[_U(shorts[row2 + p.category_ids + j])])
-            total += share * np.int64(octets[row1 + p.shares + j])
-        x[CATEGORIES] = _F(total) * floats[header + _U(4)]
-        x[SORTED_BOTH] = (both >> _U(2)) & _U(1)
-
-        own, per_root = floats[header + _U(5)], floats[header + _U(6)]
-        count = _F(counts[i])
-        log_count = _ln(count)
-        x[COUNT] = count
-        x[LOG_COUNT] = _ln(_F(1.0) + count)
-        x[COUNT_PER_ROOT] = count * per_root
-        x[JACCARD] = count / max(boards + own - count, _F(1.0))
-        lift = log_count + log_boards - log_own - floats[header + _U(7)]
-        x[LOG_LIFT] = lift if count > 0 else _F(0.0)
-        x[VISITS] = walk[i]
-        x[LOG_VISITS] = _ln(_F(1.0) + walk[i] * _F(VISITS_SCALE))
-        x[VISITS_PER_ROOT] = walk[i] * per_root
-        x[ADAMIC_ADAR] = adamic_adar[i]
-        x[LOG_ADAMIC_ADAR] = _ln(_F(1.0) + adamic_adar[i])
-        x[RESOURCES] = resources[i]
-        x[NAVBOOST] = navboost[i] if len(navboost) > 0 else _F(0.0)
+        own, per_root = floats[header + _U(at.BOARDS)], floats[header + _U(at.BOARD_SCALE)]
+        count, visits, rare = _F(counts[i]), walk[i], adamic_adar[i]
+        x[made.COUNT] = count
+        x[made.LOG_COUNT] = math.log(_F(1.0) + count)
+        x[made.COUNT_PER_ROOT] = count * per_root
+        x[made.JACCARD] = count / max(boards + own - count, _F(1.0))
+        lift = (
+            math.log(max(count, _F(1.0)))
+            + log_boards
+            - log_own
+            - floats[header + _U(at.LOG_BOARDS)]
+        )
+        x[made.LOG_LIFT] = lift if count > 0 else _F(0.0)
+        x[made.VISITS] = visits
+        x[made.LOG_VISITS] = math.log(_F(1.0) + visits * _F(made.VISITS_SCALE))
+        x[made.VISITS_PER_ROOT] = visits * per_root
+        x[made.ADAMIC_ADAR] = rare
+        x[made.LOG_ADAMIC_ADAR] = math.log(_F(1.0) + rare)
+        x[made.RESOURCES] = resources[i]
+        x[made.NAVBOOST] = navboost[i] if len(navboost) > 0 else _F(0.0)
         for j in range(p.n_quality):
-            x[_U(OWN) + j] = floats[row4 + p.quality + j]
+            x[_U(made.OWN) + j] = floats[row4 + p.quality + j]
+
         if len(matrix) > 0:
             for j in range(_U(len(source))):
                 matrix[i, j] = x[source[j]] * factor[j]
         else:
             score = _F(0.0)
-            for j in range(_U(OWN)):
-                score += x[j] * weights[j]
-            for j in range(p.n_quality):
-                score += (x[_U(OWN) + j] - shifts[_U(OWN) + j]) * weights[_U(OWN) + j]
+            for j in range(_U(len(x))):
+                score += (x[j] - shifts[j]) * weights[j]
             scores[i] = score
     for j in range(p.classes):
         classes[query.shorts[p.class_ids + j]] = 0
@@ -234,9 +216,12 @@ def describe(
 
 @njit(cache=True, nogil=True)
 def _spread_terms(ids: Any, weights: Any, slots: Any) -> Any:
-    """Put the query's terms where no two collide; the multiplier that does it."""
+    """Put the query's terms where no two collide; the multiplier that does it.
+
+    ids differ where weights are not 0.
+    """
     multiplier = _ODD
-    while True:
+    for _ in range(_TRIES):
         slots[:] = _LOW << _HALF
         collides = False
         for i in range(len(ids)):
@@ -245,19 +230,25 @@ def _spread_terms(ids: Any, weights: Any, slots: Any) -> Any:
                 collides |= slots[slot] & _LOW != 0
                 slots[slot] = _U(ids[i]) << _HALF | _U(weights[i])
         if not collides:
-            return multiplier
-        multiplier = multiplier * _ODD
+            break
+        multiplier *= _ODD
+    return multiplier
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _dot(vector: Any, signed: Any, first: Any) -> Any:
-    """Inner product of a vector with the numbers from `first` on."""
-    total = np.int32(0)
-    for j in range(_U(len(vector))):
-        total = np.int32(total + np.int32(vector[j]) * np.int32(signed[first + j]))
+def _look_up(table: Any, ids: Any, first_id: Any, values: Any, first_value: Any, n: Any) -> Any:
+    """Σ table[id] × value over n sparse entries."""
+    total = np.int64(0)
+    for j in range(n):
+        known = np.int64(table[_U(ids[first_id + j])])
+        total += known * np.int64(values[first_value + j])
     return _F(total)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _ln(x: Any) -> Any:
-    return _F(np.log(x))
+def _dot(vector: Any, values: Any, first: Any) -> Any:
+    """Σ vector × values from `first` on."""
+    total = np.int32(0)
+    for j in range(_U(len(vector))):
+        total = np.int32(total + np.int32(vector[j]) * np.int32(values[first + j]))
+    return _F(total)

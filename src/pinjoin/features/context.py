@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pinjoin.core.types import Float32s, UInt32s
-from pinjoin.features.packed import SEEN, Dense, Fields, Header, PackedRows
+from pinjoin.features.packed import PackedRows
+from pinjoin.features.row_layout import FACTOR_SCALE, SEEN, TOPIC_SCALE, Dense, Fields
 from pinjoin.features.text import NO_TERM
 
 
@@ -56,7 +57,7 @@ def _set_means(fields: Fields, recent: Fields) -> None:
         bits = np.unpackbits(recent.part("bits")[seen], axis=1)
         fields.set_codes(np.packbits(2 * bits.sum(axis=0) > np.count_nonzero(seen))[None])
     dense: tuple[Dense, ...] = ("topics", "factors")
-    for name, place in zip(dense, (Header.TOPICS, Header.FACTORS), strict=True):
+    for name, place in zip(dense, (TOPIC_SCALE, FACTOR_SCALE), strict=True):
         if fields.part(name).size:
             vectors = recent.part(name, np.int8) * recent.header[:, place, None]
             fields.set_dense(name, vectors.mean(axis=0, keepdims=True))

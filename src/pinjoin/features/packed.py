@@ -8,128 +8,27 @@ so an image is exactly like itself; cosines are within 0.01 of those of the full
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pinjoin.core.errors import SnapshotError, check
+from pinjoin.core.errors import check
 from pinjoin.core.progress import Progress, silent
-from pinjoin.core.types import Float32s, UInt32s
-from pinjoin.features.category import NO_CATEGORY, Categories
+from pinjoin.core.types import Float32s
+from pinjoin.features.category import Categories
 from pinjoin.features.pictures import Pictures
 from pinjoin.features.quality import Quality
-from pinjoin.features.text import NO_TERM, Annotations
+from pinjoin.features.row_layout import MOST, MOST_DIMENSIONS, Fields, RowLayout, UInt8s
+from pinjoin.features.text import Annotations
 from pinjoin.features.topics import Topics
 from pinjoin.snapshot.reader import Snapshot
 from pinjoin.snapshot.writer import SnapshotWriter
 
-FORMAT_VERSION = 1
 NAME = "packed.rows"
-
-MOST = 32
-"""Terms, classes and categories of an image that are packed, at most: its largest."""
-
-MOST_DIMENSIONS = 64
-"""Of topic and factor vectors: the first so many are packed."""
-
-LINE = 64  # bytes of a cache line
-HEADER = 8  # float32 numbers of every row, as `Header` names them
-SEEN, SAID, SORTED = 1, 2, 4
-"""Bits of a row's flags: it has a picture, a term, a category."""
-
-UInt8s = npt.NDArray[np.uint8]
-Dense = Literal["topics", "factors"]
 _BLOCK = 1 << 14  # rows packed at a time
-
-
-class Header:
-    """Places of the numbers that every row begins with, after its code."""
-
-    CLASSES, TERMS, TOPICS, FACTORS, CATEGORIES = range(5)
-    """1 / Euclidean length of the quantised part; 0 if it is missing."""
-    BOARDS, PER_ROOT, LOG_BOARDS = 5, 6, 7
-    """Boards that hold the image; 1 / √boards and ln(boards), 0 if it is on none."""
-
-
-@dataclass(frozen=True)
-class RowLayout:
-    """What a packed row holds; 0 of what the catalogue does not have. Kept as JSON."""
-
-    n_bits: int = 0  # of an fc6 code
-    classes: int = 0  # fc8 classes of an image
-    terms: int = 0
-    topics: int = 0
-    categories: int = 0  # of an image
-    factors: int = 0
-    quality: tuple[tuple[str, str], ...] = ()  # names and definitions of query-independent columns
-    encoder: str = ""  # that made the codes
-    format_version: int = FORMAT_VERSION
-
-    @classmethod
-    def of(cls, parts: Parts) -> RowLayout:
-        """One with room for some parts."""
-        seen, said, about = parts.pictures, parts.annotations, parts.topics
-        sorts, factors, quality = parts.categories, parts.factors, parts.quality
-        return cls(
-            n_bits=0 if seen is None else seen.n_bits,
-            classes=0 if seen is None or seen.ids is None else min(seen.ids.shape[1], MOST),
-            terms=0 if said is None else min(said.ids.shape[1], MOST),
-            topics=0 if about is None else min(about.vectors.shape[1], MOST_DIMENSIONS),
-            categories=0 if sorts is None or len(sorts.names) == 0
-            else min(sorts.ids.shape[1], MOST),
-            factors=0 if factors is None else min(factors.shape[1], MOST_DIMENSIONS),
-            quality=() if quality is None
-            else tuple((name, quality.definitions[name]) for name in quality.names),
-            encoder="" if seen is None else seen.encoder,
-        )  # fmt: skip
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> RowLayout:
-        """What `to_json` gave; SnapshotError for another format."""
-        if content["format_version"] != FORMAT_VERSION:
-            raise SnapshotError(
-                f"The packed rows are of format {content['format_version']!r}; this version reads "
-                f"format {FORMAT_VERSION}. Build again."
-            )
-        return cls(**content | {"quality": tuple(map(tuple, content["quality"]))})
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Where each part begins, in bytes; each at a multiple of its numbers' size."""
-        sizes = {
-            "bits": -(-self.n_bits // 64) * 8,
-            "header": 4 * HEADER,
-            "quality": 4 * len(self.quality),
-            "term_ids": 4 * self.terms,
-            "class_ids": 2 * self.classes,
-            "category_ids": 2 * self.categories,
-            "topics": MOST_DIMENSIONS * (self.topics > 0),
-            "factors": MOST_DIMENSIONS * (self.factors > 0),
-            "term_weights": self.terms,
-            "class_values": self.classes,
-            "shares": self.categories,
-            "flags": 1,
-        }
-        ends = np.cumsum(list(sizes.values()))
-        starts = [0, *ends.tolist()]
-        return dict(zip([*sizes, "end"], starts, strict=True))
-
-    @property
-    def bytes(self) -> int:
-        """Of a row: whole cache lines."""
-        return -(-self.offsets["end"] // LINE) * LINE
-
-    @property
-    def quality_names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.quality)
 
 
 @dataclass(frozen=True)
@@ -145,6 +44,22 @@ class Parts:
     categories: Categories | None = None
     factors: npt.NDArray[np.floating[Any]] | None = None
     quality: Quality | None = None
+
+
+def layout_of(parts: Parts) -> RowLayout:
+    """One with room for these parts."""
+    seen, said, about = parts.pictures, parts.annotations, parts.topics
+    sorts, factors, quality = parts.categories, parts.factors, parts.quality
+    return RowLayout(
+        n_bits=0 if seen is None else seen.n_bits,
+        classes=0 if seen is None or seen.ids is None else min(seen.ids.shape[1], MOST),
+        terms=0 if said is None else min(said.ids.shape[1], MOST),
+        topics=0 if about is None else min(about.vectors.shape[1], MOST_DIMENSIONS),
+        categories=0 if not sorts or not len(sorts.names) else min(sorts.ids.shape[1], MOST),
+        factors=0 if factors is None else min(factors.shape[1], MOST_DIMENSIONS),
+        quality=() if quality is None else tuple(quality.definitions.items()),
+        encoder="" if seen is None else seen.encoder,
+    )
 
 
 def pack(layout: RowLayout, parts: Parts, rows: npt.NDArray[np.integer[Any]]) -> UInt8s:
@@ -195,98 +110,6 @@ def _pack_pictures(fields: Fields, pictures: Pictures, rows: npt.NDArray[np.inte
         fields.set_classes(pictures.ids[rows], pictures.values[rows])
 
 
-class Fields:
-    """The parts of packed rows (n, bytes) as numbers, for reading and, if `data` is, writing."""
-
-    def __init__(self, data: UInt8s, layout: RowLayout) -> None:
-        self.data, self.layout = data, layout
-
-    def part(self, name: str, dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
-        """(n, of each) one part of all rows, a view."""
-        offsets = list(self.layout.offsets.values())
-        at = list(self.layout.offsets).index(name)
-        first, last = offsets[at], offsets[at + 1]
-        size = np.dtype(dtype).itemsize
-        return self.data.view(dtype)[:, first // size : last // size]
-
-    @property
-    def header(self) -> npt.NDArray[np.float32]:
-        return self.part("header", np.float32)
-
-    @property
-    def flags(self) -> UInt8s:
-        flags: UInt8s = self.part("flags")[:, 0]
-        return flags
-
-    @property
-    def categories(self) -> tuple[npt.NDArray[np.uint16], UInt8s]:
-        """(n, kept) ids, and shares in 255ths."""
-        return self.part("category_ids", np.uint16), self.part("shares")
-
-    def set_codes(self, bits: UInt8s, present: npt.NDArray[np.bool_] | None = None) -> None:
-        flag = SEEN if present is None else np.where(present, SEEN, 0).astype(np.uint8)
-        self.part("bits")[:, : bits.shape[1]] = bits
-        self.flags[:] = self.flags & ~np.uint8(SEEN) | flag
-
-    def set_classes(self, ids: npt.NDArray[np.uint16], values: npt.NDArray[Any]) -> None:
-        n = self.layout.classes
-        quantised = _quantised(values[:, :n], 127)
-        self.part("class_ids", np.uint16)[:] = ids[:, :n]
-        self.part("class_values", np.int8)[:] = quantised
-        self.header[:, Header.CLASSES] = _per_length(quantised)
-
-    def set_terms(self, ids: UInt32s, weights: Float32s) -> None:
-        n = self.layout.terms
-        quantised = _quantised(weights[:, :n], 255)
-        self.part("term_ids", np.uint32)[:] = ids[:, :n]
-        self.part("term_weights")[:] = quantised
-        self.header[:, Header.TERMS] = _per_length(quantised)
-        self._flag(SAID, ids[:, 0] != NO_TERM)
-
-    def set_dense(self, name: Dense, vectors: npt.NDArray[Any]) -> None:
-        """Vectors; of unit length or not makes no difference."""
-        place = Header.TOPICS if name == "topics" else Header.FACTORS
-        n = min(vectors.shape[1], getattr(self.layout, name))
-        quantised = _quantised(vectors[:, :n], 127)
-        self.part(name, np.int8)[:, :n] = quantised
-        self.header[:, place] = _per_length(quantised)
-
-    def set_categories(self, ids: npt.NDArray[np.uint16], shares: Float32s) -> None:
-        n = self.layout.categories
-        quantised = np.rint(shares[:, :n] * 255)
-        self.part("category_ids", np.uint16)[:] = ids[:, :n]
-        self.part("shares")[:] = quantised
-        self.header[:, Header.CATEGORIES] = _per_length(quantised)
-        self._flag(SORTED, ids[:, 0] != NO_CATEGORY)
-
-    def set_quality(self, values: Float32s, first: int = 0) -> None:
-        """Columns from `first` on; the first of all tells on how many boards an image is."""
-        self.part("quality", np.float32)[:, first : first + values.shape[1]] = values
-        if first == 0 and values.shape[1]:
-            boards = np.rint(np.expm1(values[:, 0].astype(np.float64)))
-            known = np.maximum(boards, 1)
-            header = self.header
-            header[:, Header.BOARDS] = boards
-            header[:, Header.PER_ROOT] = np.where(boards > 0, 1 / np.sqrt(known), 0)
-            header[:, Header.LOG_BOARDS] = np.log(known)
-
-    def _flag(self, flag: int, present: npt.NDArray[np.bool_]) -> None:
-        self.flags[:] = self.flags & ~np.uint8(flag) | np.where(present, flag, 0).astype(np.uint8)
-
-
-def _quantised(values: npt.NDArray[Any], most: int) -> Float32s:
-    """Whole numbers up to ±most, the largest of each row ±most; all 0 stay so."""
-    values = values.astype(np.float32)
-    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
-    scaled: Float32s = np.rint(values * (most / np.where(largest > 0, largest, np.inf)))
-    return scaled
-
-
-def _per_length(vectors: npt.NDArray[Any]) -> Float32s:
-    lengths = np.linalg.norm(vectors, axis=1)
-    return np.asarray(1 / np.where(lengths > 0, lengths, np.inf), np.float32)
-
-
 @dataclass(frozen=True)
 class PackedRows:
     """The packed rows of all images.
@@ -318,7 +141,7 @@ class PackedRows:
     @classmethod
     def of(cls, parts: Parts, n_images: int) -> PackedRows:
         """In memory, of all images."""
-        layout = RowLayout.of(parts)
+        layout = layout_of(parts)
         return cls(pack(layout, parts, np.arange(n_images)), layout)
 
     @classmethod
@@ -374,7 +197,7 @@ def save_packed(
     writer: SnapshotWriter, parts: Parts, n_images: int, *, progress: Progress = silent
 ) -> RowLayout:
     """Pack all images into what `PackedRows.open` opens, block by block."""
-    layout = RowLayout.of(parts)
+    layout = layout_of(parts)
     writer.save_json(NAME, layout.to_json())
     data = writer.create_array(NAME, np.uint8, (n_images, layout.bytes))
     with progress("packing features", n_images) as advance:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from pinjoin.core.errors import check
-from pinjoin.features.packed import RowLayout
+from pinjoin.features.row_layout import RowLayout
 
 PAPER_GROUPS = ("visual", "text", "category", "cross", "cooccurrence", "quality")
 """What the paper ranks by."""
@@ -63,6 +63,8 @@ class PairConfig:
         caller = "PairConfig"
         for group in self.groups:
             check(group in GROUPS, "groups", caller, f"some of {', '.join(GROUPS)}", group)
+        for name in self.without:
+            check(_may_be(name), "without", caller, "names of features (docs/features.md)", name)
         check(self.max_cross >= 0, "max_cross", caller, "a number ≥ 0", self.max_cross)
 
 
@@ -93,6 +95,13 @@ def features(layout: RowLayout, categories: Sequence[str], config: PairConfig) -
     order = {group: place for place, group in enumerate(GROUPS)}
     wanted = [f for f in made if f.group in config.groups and f.name not in config.without]
     return sorted(wanted, key=lambda feature: order[feature.group])
+
+
+def _may_be(name: str) -> bool:
+    """Whether some catalogue has a feature of this name."""
+    everything = RowLayout(n_bits=1, classes=1, terms=1, topics=1, categories=1, factors=1)
+    known = {feature.name for feature in features(everything, (), PairConfig())}
+    return name in known | set(CONTEXT) or name.startswith(("cross.", "quality.", "feature."))
 
 
 def context_features(config: PairConfig) -> dict[str, str]:

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from pinjoin.core.errors import ConfigError, check
 from pinjoin.core.topk import top_k
 from pinjoin.core.types import Float32s, Int64s, UInt32s
-from pinjoin.features import pair_schema
+from pinjoin.features import pair_schema, row_layout
 from pinjoin.features.context import Context, as_image
-from pinjoin.features.packed import Fields, Header, PackedRows, RowLayout
+from pinjoin.features.packed import PackedRows
 from pinjoin.features.pair_schema import PAPER_GROUPS, PairConfig
+from pinjoin.features.row_layout import Fields, RowLayout
 
 __all__ = ["PAPER_GROUPS", "Context", "PairConfig", "PairFeatures", "Signals"]
 
@@ -88,8 +89,12 @@ class PairFeatures:
             **self._context,
             **{name: f"your own: {place}" for name, place in config.custom.items()},
         }
+        n = len(made) + len(self._context) + len(self._custom)
+        distinct = len(self.schema) == n
+        check(distinct, "custom", "PairConfig", "names no other feature has", tuple(self._custom))
         self._base = np.array([feature.base for feature in made], np.int64)
         self._scale = np.array([feature.scale for feature in made], np.int64)
+        self._n_crossed = max(0, int(self._scale.max(initial=0)) + 1 - pair_schema.SHARES)
         self._views, self._places = _views(packed.data), _places(packed.layout)
         self._idle: list[Any] = []  # pop and append are atomic
 
@@ -164,20 +169,20 @@ class PairFeatures:
         fits = query.shape == (size,) and query.dtype == np.uint8
         allowed = f"the number of a row, or a packed row of {size} bytes"
         check(fits, "query", "PairFeatures", allowed, (query.dtype, query.shape))
-        return np.ascontiguousarray(query)
+        return query.copy()  # where numbers of 8 bytes may lie
 
     def _scales(self, row: UInt8s, signals: Signals) -> Float32s:
         """(features of the kernel,) float32: what each is multiplied by in this request."""
         fields = Fields(row[None], self.packed.layout)
-        header, shares = fields.header[0], np.zeros(len(self.categories), np.float32)
+        header, shares = fields.header[0], np.zeros(self._n_crossed)
         ids, given = (part[0] for part in fields.categories)
-        shares[ids[given > 0]] = given[given > 0]
-        largest = [a.max(initial=0) for a in (signals.counts, signals.walk, signals.adamic_adar)]
-        inverse = [1 / one if one > 0 else 0 for one in (header[Header.BOARDS], *largest)]
-        numbers = [
-            1, *header[: Header.BOARDS], header[Header.PER_ROOT], *inverse, *(shares / 255)
-        ]  # fmt: skip
-        scales: Float32s = np.array(numbers, np.float32)[self._scale]
+        kept = ids < self._n_crossed
+        shares[ids[kept]] = given[kept]
+        columns = (signals.counts, signals.walk, signals.adamic_adar)
+        largest = [float(column.max(initial=0)) for column in columns]
+        inverse = [1 / one if one > 0 else 0 for one in (header[row_layout.BOARDS], *largest)]
+        fixed = [1, *header[: row_layout.BOARDS], header[row_layout.BOARD_SCALE], *inverse]
+        scales: Float32s = np.concatenate([fixed, shares])[self._scale].astype(np.float32)
         return scales
 
     def _columns(
@@ -209,8 +214,7 @@ class PairFeatures:
         tables = self._idle.pop() if self._idle else kernel.new_tables()
         kernel.describe(
             rows, self._views, self._places, _views(row), given, np.float32(np.log(self.n_boards)),
-            tables, weights, shifts, base, scales, matrix,
-            scores,
+            tables, weights, shifts, base, scales, matrix, scores,
         )  # fmt: skip
         self._idle.append(tables)  # an interrupted one is dropped: it is not all zero
 
@@ -218,20 +222,16 @@ class PairFeatures:
         """Rows and signals as the kernel wants them, which trusts them."""
         from pinjoin.features import _pairs_kernel as kernel
 
-        n, caller = len(self.packed), "PairFeatures"
-        rows = np.ascontiguousarray(rows, np.uint32)
-        inside = not len(rows) or rows.max() < n
-        check(bool(inside), "rows", caller, f"numbers from 0 to {n - 1}", rows)
-        navboost = _NONE if signals.navboost is None else signals.navboost
+        n, rows = len(self.packed), _frozen(rows, np.uint32)
+        inside = not len(rows) or bool(rows.max() < n)
+        check(inside, "rows", "PairFeatures", f"numbers from 0 to {n - 1}", rows)
         given = kernel.Signals(
-            np.ascontiguousarray(signals.counts, np.uint32),
-            *(
-                np.ascontiguousarray(one, np.float32)
-                for one in (
-                    signals.walk, signals.adamic_adar, signals.resource_allocation, navboost
-                )
-            ),
-        )  # fmt: skip
+            _frozen(signals.counts, np.uint32),
+            _frozen(signals.walk, np.float32),
+            _frozen(signals.adamic_adar, np.float32),
+            _frozen(signals.resource_allocation, np.float32),
+            _frozen(_NONE if signals.navboost is None else signals.navboost, np.float32),
+        )
         for name, one in given._asdict().items():
             fits = one.shape == rows.shape or (name == "navboost" and signals.navboost is None)
             check(fits, name, "Signals", f"of shape {rows.shape}, as rows", one.shape)
@@ -254,21 +254,32 @@ class PairFeatures:
         return more
 
     def _describe_context(self, rows: UInt32s, context: Context) -> dict[str, Any]:
-        schema, nothing = pair_schema, Signals.none(len(rows))
         row = as_image(context, self.packed)
         header = Fields(row[None], self.packed.layout).header[0]
-        base = np.array([schema.TOPICS, schema.FACTORS, schema.FC6, schema.TERMS])
-        scales = [header[Header.TOPICS], header[Header.FACTORS], 1, header[Header.TERMS]]
-        made = self._columns(row, rows, nothing, base, np.array(scales, np.float32))
+        columns = [
+            (pair_schema.TOPICS, header[row_layout.TOPIC_SCALE]),
+            (pair_schema.FACTORS, header[row_layout.FACTOR_SCALE]),
+            (pair_schema.FC6, 1),
+            (pair_schema.TERMS, header[row_layout.TERM_SCALE]),
+        ]
+        base, scales = (np.array(part) for part in zip(*columns, strict=True))
+        nothing = Signals.none(len(rows))
+        made = self._columns(row, rows, nothing, base, scales.astype(np.float32))
         locale = 0 if context.locale is None else context.locale
-        return dict(zip(schema.CONTEXT, [*made.T, locale], strict=True))
+        return dict(zip(pair_schema.CONTEXT, [*made.T, locale], strict=True))
+
+
+def _frozen(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A read-only view, as those of mapped files are: so the loop is compiled once."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def _views(data: UInt8s) -> Any:
     from pinjoin.features._pairs_kernel import Views
 
-    flat = data.reshape(-1)
-    flat.flags.writeable = False  # mapped files are: so the loop is compiled once
+    flat = _frozen(data, np.uint8).reshape(-1)
     kinds = (np.uint64, np.float32, np.uint32, np.uint16, np.int8, np.uint8)
     return Views(*(flat.view(kind) for kind in kinds))
 
