@@ -88,12 +88,14 @@ def test_catalogue_has_the_shape_of_the_paper(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_related_of_the_demo_share_many_boards(workspace: Workspace, query: str) -> None:
+def test_related_of_the_demo_share_boards(workspace: Workspace, query: str) -> None:
     found = workspace.related(query, n=6)
     assert len(found) == 6
-    assert found[0].shared_boards >= 4
-    counts = [item.shared_boards for item in found]
+    assert all(item.shared_boards >= 1 for item in found[:3])
+    by_count = Workspace(workspace.path, workspace.snapshot, "count").related(query, n=6)
+    counts = [item.shared_boards for item in by_count]
     assert counts == sorted(counts, reverse=True)
+    assert counts[0] >= 4
 
 
 def test_demo_runs_to_its_end_twice(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def reference(pins) -> dict[str, list[float]]:
     for image in range(N_IMAGES):
         mine = [pin for pin in pins if pin["image"] == image]
         times = [pin["time"] for pin in mine if pin["time"] is not None]
-        rate = len(times) / max((newest - min(times)) / DAY, 1) if times else 0
+        rate = len(times) / max((newest - min(times)) / DAY, 30) if times else 0
         xs = [pin["x"] for pin in mine if pin["x"] is not None and math.isfinite(pin["x"])]
         xs = [min(max(x, -most), most) for x in xs]
         boards = {pin["board"] for pin in mine} - {None}
@@ -130,15 +130,15 @@ def column(found: Quality, name: str) -> list[float]:
 
 
 def test_saves_per_day_by_hand():
-    pins = [pin(0, day=0), pin(0, day=4), pin(0), pin(1, day=10), pin(1, day=9.5), pin(2)]
+    pins = [pin(0, day=0), pin(0, day=4), pin(0), pin(1, day=50), pin(1, day=49.5), pin(2)]
     found = build(pins)
-    # Image 0: 2 dated pins in the 10 days until day 10; image 1: 2 in half a day, which is one.
-    expected = [math.log(1 + 2 / 10), math.log(1 + 2 / 1), 0, 0, 0]
+    # Image 0: 2 dated pins in the 50 days until day 50; image 1: 2 in half a day, taken for 30.
+    expected = [math.log(1 + 2 / 50), math.log(1 + 2 / 30), 0, 0, 0]
     assert column(found, "quality.saves_per_day") == pytest.approx(expected)
     assert column(found, "quality.dated") == [1, 1, 0, 0, 0]
-    # Without the pin of day 10 the catalogue ends on day 9.5.
+    # Without the pin of day 50 the catalogue ends on day 49.5.
     found = quality.of_rows(saves_of(pins)[0], np.array([0, 1]), np.array([3]))
-    assert found[:, 2].tolist() == pytest.approx([math.log(1 + 2 / 9.5), math.log(1 + 1)])
+    assert found[:, 2].tolist() == pytest.approx([math.log(1 + 2 / 49.5), math.log(1 + 1 / 30)])
 
 
 def test_without_dates_there_is_no_rate():
@@ -154,8 +154,8 @@ def test_without_dates_there_is_no_rate():
 
 
 def test_a_pin_that_is_no_images_does_not_date_the_catalogue():
-    found = build([pin(0, day=0), pin(0, day=2), pin(None, day=900)])
-    assert column(found, "quality.saves_per_day")[0] == pytest.approx(math.log(1 + 2 / 2))
+    found = build([pin(0, day=0), pin(0, day=40), pin(None, day=900)])
+    assert column(found, "quality.saves_per_day")[0] == pytest.approx(math.log(1 + 2 / 40))
 
 
 def test_a_feature_without_values_is_zero_and_absent():
@@ -316,7 +316,7 @@ def test_real_movies(data, tmp_path):
     for row in pins.values():  # of an id given twice the first
         times.setdefault(row["image"], []).append(int(row["created_at"]))
     newest = max(map(max, times.values()))
-    days = {image: max((newest - min(some)) / DAY, 1) for image, some in times.items()}
+    days = {image: max((newest - min(some)) / DAY, 30) for image, some in times.items()}
     images = workspace.signatures().to_pylist()
     expected = [math.log1p(len(times[image]) / days[image]) for image in images]
     assert column(found, "quality.saves_per_day") == pytest.approx(expected)

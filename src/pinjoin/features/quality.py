@@ -28,7 +28,7 @@ FROM_SAVES = {
     "quality.log_boards": "ln(1 + boards that hold it)",
     "quality.log_pins": "ln(1 + its pins)",
     "quality.saves_per_day": "ln(1 + its dated pins / days), from the first of them to the newest "
-    "date of the catalogue, one day at least; 0 without dates",
+    "date of the catalogue, 30 days at least; 0 without dates",
     "quality.dated": "1 if a pin of it has a date, else 0",
 }
 """Names and definitions of the columns that follow from pins and boards alone, in their order."""
@@ -40,6 +40,7 @@ _SIZED = {
 }
 _TITLED = {"quality.title_length": "ln(1 + characters of the title it is shown with)"}
 _DAY = 86_400
+_LEAST_DAYS = 30  # one save on the newest day is no trend: at a day it outweighed all other features
 _MOST = float(np.finfo(np.float32).max)
 
 
@@ -146,7 +147,7 @@ def of_rows(
     )  # fmt: skip
     pins, boards, dated, first = counts.T
     newest = np.max(saves.times, initial=kernel.NO_TIME, where=~without[: len(saves.times)])
-    days = np.maximum((newest - np.where(dated > 0, first, newest)) / _DAY, 1)
+    days = np.maximum((newest - np.where(dated > 0, first, newest)) / _DAY, _LEAST_DAYS)
     columns = [np.log1p(boards), np.log1p(pins), np.log1p(dated / days), dated > 0]
     return np.stack(columns, axis=1).astype(np.float32)
 
