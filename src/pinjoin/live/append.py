@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pinjoin.live.changes import Board, Change, Save, values
+from pinjoin.live.changes import Board, Save
 from pinjoin.live.errors import ConflictError
 from pinjoin.live.sql import sa
 from pinjoin.live.submissions import Receipt, Submission
-from pinjoin.live.tables import CLOCKS, STATE, SUBMISSIONS, TABLES, State
+from pinjoin.live.tables import STATE, SUBMISSIONS, TABLES, State
 
 Made = tuple[str, str]
 """(kind, id) of a pin or board."""
@@ -38,11 +38,11 @@ def append(
             sequence, earlier = known[one.key]
             same = digest == earlier
             results.append(Receipt(sequence, repeated=True) if same else _other(one))
-        elif made := taken.intersection(one.made):
-            results.append(_made_before(one, sorted(made)[0]))
+        elif again := taken.intersection(made := one.made):
+            results.append(_made_before(one, sorted(again)[0]))
         else:
             known[one.key] = rows.add(one, digest), digest
-            taken.update(one.made)
+            taken.update(made)
             results.append(Receipt(rows.last, repeated=False))
     rows.insert(connection)
     return results
@@ -55,36 +55,29 @@ class _Rows:
         self.last = last
         self._origin = origin
         self._now = int(time.time())
-        self._submissions: list[dict[str, Any]] = []
-        self._rows: dict[type[Change], list[dict[str, Any]]] = {}
+        self._rows: dict[sa.Table, list[tuple[Any, ...]]] = {}
 
     def add(self, submission: Submission, digest: bytes) -> int:
         """Give a submission its sequence."""
         self.last += 1
-        self._submissions.append(
-            {
-                "sequence": self.last,
-                "key": submission.key,
-                "digest": digest,
-                "origin": self._origin,
-                "stored_at": self._now,
-            }
-        )
+        head = (self.last, submission.key, digest, self._origin, self._now)
+        self._rows.setdefault(SUBMISSIONS, []).append(head)
         for place, change in enumerate(submission.changes):
-            row = dict(values(change), sequence=self.last, place=place)
-            for clock in CLOCKS:
-                if clock in row and row[clock] is None:
-                    row[clock] = self._now
-            self._rows.setdefault(type(change), []).append(row)
+            *fields, when = change.values
+            row = (self.last, place, *fields, self._now if when is None else when)
+            self._rows.setdefault(TABLES[type(change)], []).append(row)
         return self.last
 
     def insert(self, connection: sa.Connection) -> None:
-        if not self._submissions:
-            return
-        connection.execute(SUBMISSIONS.insert(), self._submissions)
-        for kind, rows in self._rows.items():
-            connection.execute(TABLES[kind].insert(), rows)
-        connection.execute(STATE.update().values(last=self.last))
+        """Insert it all."""
+        mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        for table, rows in self._rows.items():
+            names = ", ".join(f'"{column.name}"' for column in table.c)
+            marks = ", ".join([mark] * len(table.c))
+            # SQLAlchemy's own way takes longer to prepare a row than SQLite to store it.
+            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+        if self._rows:
+            connection.execute(STATE.update().values(last=self.last))
 
 
 def _known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:

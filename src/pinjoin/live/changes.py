@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from pinjoin.core.errors import InputError
@@ -17,25 +18,35 @@ DELETABLE = ("pin", "board", "image")
 class Change:
     """One row to be. InputError if a field holds what it must not.
 
-    RULES has what cleans each field, in the order of the fields.
+    RULES has what cleans each field, in the order of the fields. The last one is when it
+    happened, in unix seconds; None: when it was stored.
     """
 
     __slots__ = ()
     RULES: ClassVar[Mapping[str, clean.Cleaner]]
+    _FIELDS: ClassVar[attrgetter[tuple[Any, ...]]]
+
+    def __init_subclass__(cls) -> None:
+        cls._FIELDS = attrgetter(*cls.RULES)
 
     def __post_init__(self) -> None:
-        for name, cleaner in self.RULES.items():
-            self._clean(name, cleaner)
+        self._clean(self.RULES)
 
-    def _clean(self, name: str, cleaner: clean.Cleaner) -> None:
-        given = getattr(self, name)
-        try:
-            value = cleaner(given, name)
-        except ValueError as error:
-            kind = type(self).__name__.lower()
-            raise InputError(f"{kind}: {error}. Got {shown(given)}.") from None
-        if value is not given:
-            object.__setattr__(self, name, value)
+    def _clean(self, rules: Mapping[str, clean.Cleaner]) -> None:
+        for name, cleaner in rules.items():
+            given = getattr(self, name)
+            try:
+                value = cleaner(given, name)
+            except ValueError as error:
+                kind = type(self).__name__.lower()
+                raise InputError(f"{kind}: {error}. Got {shown(given)}.") from None
+            if value is not given:
+                object.__setattr__(self, name, value)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The fields, in order."""
+        return self._FIELDS(self)
 
     @property
     def made(self) -> tuple[str, str] | None:
@@ -54,7 +65,7 @@ class Save(Change):
     description: str | None = None
     link: str | None = None
     user_id: str | None = None
-    created_at: int | None = None  # unix seconds; None: when it was stored
+    created_at: int | None = None
 
     RULES: ClassVar = {
         "pin_id": clean.required_id,
@@ -81,7 +92,7 @@ class Board(Change):
     description: str | None = None
     category: str | None = None
     user_id: str | None = None
-    created_at: int | None = None  # unix seconds; None: when it was stored
+    created_at: int | None = None
 
     RULES: ClassVar = {
         "board_id": clean.required_id,
@@ -104,7 +115,7 @@ class Deletion(Change):
     kind: str  # one of DELETABLE
     id: str  # pin_id, board_id, or the image's signature
     user_id: str | None = None  # who asked for it
-    created_at: int | None = None  # unix seconds; None: when it was stored
+    created_at: int | None = None
 
     RULES: ClassVar = {
         "kind": clean.one_of(DELETABLE),
@@ -116,7 +127,7 @@ class Deletion(Change):
     def __post_init__(self) -> None:
         Change.__post_init__(self)  # with slots, super() finds another class
         if self.kind != "image":
-            self._clean("id", clean.required_id)
+            self._clean({"id": clean.required_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ class Event(Change):
     user_id: str | None = None
     arm: str | None = None  # of the experiment that the request was in
     propensity: float | None = None  # how likely this impression was, as PROPENSITY says
-    time: int | None = None  # unix seconds; None: when it was stored
+    time: int | None = None
 
     RULES: ClassVar = {
         "request_id": clean.required_id,
@@ -165,11 +176,6 @@ CATALOGUE: tuple[type[Change], ...] = (Save, Board, Deletion)
 def columns(kind: type[Change]) -> tuple[str, ...]:
     """The fields of a kind of change, in order."""
     return tuple(kind.RULES)
-
-
-def values(change: Change) -> dict[str, Any]:
-    """A change's fields by name."""
-    return {name: getattr(change, name) for name in change.RULES}
 
 
 def shown(value: object) -> str:

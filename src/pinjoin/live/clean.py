@@ -20,8 +20,10 @@ Cleaner = Callable[[Any, str], Any]
 """From (value, name of the field) to what is stored."""
 
 _BLANK = " \t\n\v\f\r"  # what Arrow strips of ASCII
+_MISSING = frozenset(("", *MISSING_WORDS))
 _WHOLE = re.compile(r"-?[0-9]+\.0")
 _PLACE = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
+_PLACES = frozenset(map(str, range(1_000)))
 _ZEROS = re.compile(r"(^|,)0+([0-9])")
 
 
@@ -37,6 +39,8 @@ def required_id(value: Any, name: str) -> str:
 
 def optional_id(value: Any, name: str) -> str | None:
     """An id, or None where it is missing."""
+    if value is None or _is_plain_id(value):
+        return value  # type: ignore[no-any-return]
     found = _name(value, name)
     if found is None:
         return None
@@ -68,8 +72,8 @@ def time(value: Any, name: str) -> int | None:
 
 def position(value: Any, name: str) -> str | None:
     """A position as in a log of events, or None."""
-    if value is None:
-        return None
+    if value is None or value in _PLACES:
+        return value  # type: ignore[no-any-return]
     if not isinstance(value, str) or not _PLACE.fullmatch(value):
         raise ValueError(f'{name} must be a whole number ≥ 0 or "row,column", as text')
     return _ZEROS.sub(r"\1\2", value)
@@ -95,6 +99,19 @@ def one_of(allowed: tuple[str, ...]) -> Cleaner:
     return clean
 
 
+def _is_plain_id(value: Any) -> bool:
+    """Whether there is surely nothing to clean: so it is with most, and this is quick."""
+    return (
+        type(value) is str
+        and value.isascii()
+        and value.isprintable()
+        and value not in _MISSING
+        and " " not in (value[0], value[-1])
+        and value[-2:] != ".0"
+        and len(value) <= ID_LIMIT
+    )
+
+
 def _name(value: Any, name: str) -> str | None:
     if value is None:
         return None
@@ -106,7 +123,7 @@ def _name(value: Any, name: str) -> str | None:
             raise ValueError(f"{name} must have no control characters")
     elif found[:1] == " " or found[-1:] == " ":
         found = found.strip()
-    return None if not found or found in MISSING_WORDS else found
+    return None if found in _MISSING else found
 
 
 def _check_text(value: Any, name: str) -> None:

@@ -18,10 +18,8 @@ VERSION = 1
 STEPS: Mapping[int, tuple[str, ...]] = {}
 """STEPS[n]: the statements that make version n + 1 of version n, for both databases."""
 
-CLOCKS = ("created_at", "time")
-"""Columns of unix seconds; where none are given, when it was stored."""
-
-_TYPES = {"created_at": sa.BigInteger, "time": sa.BigInteger, "propensity": sa.Double}
+_CLOCKS = ("created_at", "time")
+_TYPES = {**dict.fromkeys(_CLOCKS, sa.BigInteger), "propensity": sa.Double}
 
 METADATA = sa.MetaData()
 
@@ -64,7 +62,7 @@ def _rows_of(name: str, kind: type[Change], made: str | None = None) -> sa.Table
             sa.Column(
                 column,
                 _TYPES.get(column, sa.Text),
-                nullable=column not in CLOCKS and _may_be_missing(kind, column),
+                nullable=column not in _CLOCKS and _may_be_missing(kind, column),
                 unique=column == made,
             )
             for column in columns(kind)
