@@ -40,7 +40,7 @@ _SIZED = {
 }
 _TITLED = {"quality.title_length": "ln(1 + characters of the title it is shown with)"}
 _DAY = 86_400
-_LEAST_DAYS = 30  # one save on the newest day is no trend: at a day it outweighed all other features
+_LEAST_DAYS = 30  # one save on the newest day is no trend
 _MOST = float(np.finfo(np.float32).max)
 
 
