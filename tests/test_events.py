@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from pinjoin.cli.events import events as events_command
 from pinjoin.core.errors import ConfigError, InputError
+from pinjoin.core.ids import NULL_CODE
 from pinjoin.data import event_log
 from pinjoin.data.event_checks import EventReport, check_events
 from pinjoin.data.event_log import (
@@ -32,7 +33,7 @@ from pinjoin.data.event_log import (
     number_events,
     read_log,
 )
-from pinjoin.data.events import ACTIONS, EVENTS, open_events
+from pinjoin.data.events import ACTIONS, EVENTS, LOGGED, open_events
 from pinjoin.data.rejects import Rejects
 
 HEADER = "time,request_id,user_id,query,candidate,position,device,surface,action"
@@ -52,7 +53,7 @@ def read(path: Path, **options: Any) -> tuple[pa.Table, Rejects]:
     rejects = Rejects(None)
     batches = list(open_events(path, **options).batches(rejects))
     for batch in batches:
-        assert batch.schema == EVENTS
+        assert batch.schema == LOGGED
         batch.validate(full=True)
     return pa.Table.from_batches(batches), rejects
 
@@ -138,7 +139,8 @@ def test_columns_can_be_mapped_and_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "e.csv", "r,q,a,1,impression", header=header)
     mapping = {"request_id": "rid", "query": "seed", "candidate": "item", "position": "slot"}
     source = open_events(path, mapping | {"device": ""})
-    assert source.missing == ("time", "user_id", "device", "surface", "propensity")
+    optional = ("time", "user_id", "device", "surface", "propensity", "phrase", "locale")
+    assert source.missing == optional
     assert next(iter(source.batches(Rejects(None)))).column("query").to_pylist() == ["q"]
 
 
@@ -204,6 +206,27 @@ def test_a_time_that_is_none_is_dropped_and_its_event_kept(tmp_path: Path) -> No
     assert table.column("time").to_pylist() == [None]
     assert rejects.count == 0
     assert rejects.dropped_values.total() == 1
+
+
+def test_what_was_searched_for_and_the_locale_go_with_their_impression(tmp_path: Path) -> None:
+    rows = [
+        GOOD + ",red  Lamp ,de",
+        GOOD.replace("r1", "r2") + ",,at",
+        GOOD.replace("impression", "click") + ",,",
+        GOOD.replace("r1", "r3") + ",,",
+    ]
+    path = write(tmp_path / "e.csv", *rows, header=f"{HEADER},phrase,locale")
+    log = read_log(open_events(path))
+    assert log.phrases.to_pylist() == ["red  Lamp "]
+    assert log.phrase.tolist() == [0, NULL_CODE, NULL_CODE]
+    assert [log.locales[int(i)].as_py() for i in log.locale[:2]] == ["de", "at"]
+    later = log.where(np.array([False, True, False]))
+    assert (later.locale.tolist(), later.user.tolist()) == ([1], [0])
+
+
+def test_a_log_of_nobody_in_particular_has_no_users_phrases_and_locales() -> None:
+    log = join_events(events_of([{"user_id": None}]))
+    assert (log.user, log.phrase, log.locale) == (None, None, None)
 
 
 def test_a_propensity_is_read_and_one_that_is_none_dropped(tmp_path: Path) -> None:

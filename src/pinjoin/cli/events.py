@@ -43,7 +43,7 @@ def check(
     """Report what is odd in the event log FILE (several files or globs are one log).
 
     Columns: time, request_id, user_id, query, candidate, position (or row and column), device,
-    surface, action (impression, click, clickthrough, save or hide), propensity.
+    surface, action (impression, click, clickthrough, save or hide), propensity, phrase, locale.
     """
     import time
 

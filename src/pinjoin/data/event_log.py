@@ -18,7 +18,7 @@ from pinjoin.core.ids import NULL_CODE, StringTable
 from pinjoin.core.progress import Progress, silent
 from pinjoin.core.types import Int64s, UInt32s
 from pinjoin.data.blocks import one_ahead
-from pinjoin.data.events import ACTIONS, EventSource
+from pinjoin.data.events import ACTIONS, CONTEXT, EventSource
 from pinjoin.data.rejects import Rejects
 
 UInt8s = npt.NDArray[np.uint8]
@@ -29,6 +29,9 @@ NO_TIME = np.iinfo(np.int64).min
 
 FACTORS = ("position", "device", "surface")
 """What a cell is made of."""
+
+_OPTIONAL = ("propensity", "user", "phrase", "locale")
+"""Columns of an `EventLog` that may be None."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ class Events:
     users: pa.ChunkedArray
     cells: Cells
     propensity: Float64s | None = None
+    phrase: UInt32s | None = None
+    locale: UInt32s | None = None
+    phrases: pa.ChunkedArray | None = None
+    locales: pa.ChunkedArray | None = None
 
     def __len__(self) -> int:
         return len(self.action)
@@ -100,7 +107,8 @@ class EventLog:
 
     query, candidate uint32 [n] (numbers into `items`; catalogue rows after `with_rows`), cell
     uint32 [n] into `cells`, done uint8 [n]: bit a says that ACTIONS[a] was done (bit 0 is always
-    set), time int64 [n] and propensity (as in `Events`) of the impression. `duplicates` and
+    set), time int64 [n], user (None: no event has one), phrase, locale and propensity (as in
+    `Events`) of the impression. `duplicates` and
     `orphans` count the events left out: repeats of a (request, candidate, action), and actions
     whose impression is nowhere in the log.
     """
@@ -116,6 +124,11 @@ class EventLog:
     duplicates: int = 0
     orphans: int = 0
     propensity: Float64s | None = None
+    user: UInt32s | None = None
+    phrase: UInt32s | None = None
+    locale: UInt32s | None = None
+    phrases: pa.ChunkedArray | None = None
+    locales: pa.ChunkedArray | None = None
 
     def __len__(self) -> int:
         return len(self.done)
@@ -142,7 +155,7 @@ class EventLog:
     def where(self, mask: npt.NDArray[np.bool_]) -> EventLog:
         """Some of the impressions: mask bool [n]."""
         columns = ["query", "candidate", "cell", "done", "time", "request"]
-        columns += ["propensity"] if self.propensity is not None else []
+        columns += [name for name in _OPTIONAL if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[mask] for name in columns})
 
     def split_by_time(self, share: float = 0.8) -> tuple[EventLog, EventLog]:
@@ -179,8 +192,10 @@ def read_log(
 
 
 def number_events(batches: Iterable[pa.RecordBatch]) -> Events:
-    """Events (batches in the schema EVENTS) as numbers, in input order."""
+    """Events (batches with the columns of EVENTS, maybe those of CONTEXT) as numbers, in input
+    order."""
     items, requests, users = StringTable(), StringTable(), StringTable()
+    context = {name: StringTable() for name in CONTEXT.names}
     cells = _CellTable()
     codes = pa.array(ACTIONS)
     columns: dict[str, list[npt.NDArray[Any]]] = {}
@@ -197,6 +212,8 @@ def number_events(batches: Iterable[pa.RecordBatch]) -> Events:
             "action": action.to_numpy(zero_copy_only=False).astype(np.uint8),
             "time": times.to_numpy(zero_copy_only=False),
         }
+        for name, table in context.items():
+            new[name] = _encoded(table, batch, name)
         for name, values in new.items():
             columns.setdefault(name, []).append(values)
         given = batch.column("propensity")
@@ -207,8 +224,20 @@ def number_events(batches: Iterable[pa.RecordBatch]) -> Events:
     # Each column's pieces are let go as soon as it is whole.
     whole: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
     names = {"items": items, "requests": requests, "users": users}
+    for name, table in context.items():
+        if len(table):
+            names[f"{name}s"] = table
+        else:
+            whole[name] = None
     tables = {name: table.strings() for name, table in names.items()}
     return Events(**whole, **tables, cells=cells.cells(), propensity=_filled(propensity))
+
+
+def _encoded(table: StringTable, batch: pa.RecordBatch, name: str) -> UInt32s:
+    """A column that may be missing, numbered."""
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, NULL_CODE, np.uint32)
+    return table.encode(batch.column(name))
 
 
 def _filled(parts: list[tuple[int, Float64s | None]]) -> Float64s | None:
@@ -262,8 +291,17 @@ def join_events(events: Events) -> EventLog:
         cells=events.cells,
         duplicates=int(counts[DUPLICATE]),
         orphans=int(counts[ORPHAN]),
-        propensity=None if events.propensity is None else events.propensity[shown],
+        propensity=_some(events.propensity, shown),
+        user=_some(events.user, shown) if len(events.users) else None,
+        phrase=_some(events.phrase, shown),
+        locale=_some(events.locale, shown),
+        phrases=events.phrases,
+        locales=events.locales,
     )
+
+
+def _some(column: npt.NDArray[Any] | None, which: Int64s) -> npt.NDArray[Any] | None:
+    return None if column is None else column[which]
 
 
 class _CellTable:

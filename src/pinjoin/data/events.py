@@ -45,6 +45,17 @@ EVENTS = pa.schema(
 )
 """Columns of an event log, in order."""
 
+CONTEXT = pa.schema(
+    [
+        pa.field("phrase", pa.string()),  # what the person searched for
+        pa.field("locale", pa.string()),  # the person's, as your column `locale` of the pins has it
+    ]
+)
+"""What the log of a request may say of the person, besides who it was."""
+
+LOGGED = pa.schema([*EVENTS, *CONTEXT])
+"""Columns of an event log in files, in order."""
+
 PROPENSITY = "how likely what was shown was to be shown there, when it was: above 0, at most 1"
 """What the propensity of an impression is; estimates of other policies need it."""
 
@@ -74,7 +85,7 @@ class EventSource:
 
     def __init__(self, table: Table, mapping: Mapping[str, str]) -> None:
         self.name = table.name
-        self.schema = EVENTS
+        self.schema = LOGGED
         self._table = table
         self._columns = [_resolve(part, mapping) for part in table.parts]
 
@@ -88,14 +99,14 @@ class EventSource:
         """Optional columns that no part has."""
         found = {name for columns in self._columns for name in columns}
         found |= {"position"} if found >= set(GRID) else set()
-        return tuple(name for name in EVENTS.names if name not in found)
+        return tuple(name for name in LOGGED.names if name not in found)
 
     def fingerprint(self) -> str:
         """A hash (hex) of the input, as of a table of pins."""
         return self._table.fingerprint()
 
     def batches(self, rejects: Rejects, progress: Progress = silent) -> Iterator[pa.RecordBatch]:
-        """The good rows in input order, in the schema EVENTS; never an empty batch.
+        """The good rows in input order, in the schema LOGGED; never an empty batch.
 
         Can be called again for another pass. InputError at the end if every row was rejected.
         """
@@ -133,20 +144,21 @@ def open_events(
     Formats, places, `mapping` (`{"query": "their_column"}`; an empty name leaves a column out)
     and `encoding` are as for `open_source`. Columns: `request_id`, `query`, `candidate`,
     `device`, `action` and `position`, or `row` and `column` in its place; optional are `time`,
-    `user_id`, `surface` and `propensity`. Positions are whole numbers ≥ 0 or "row,column". An
-    action may leave its position and device empty: it gets those of its impression.
+    `user_id`, `surface`, `propensity`, `phrase` and `locale`. Positions are whole numbers ≥ 0 or
+    "row,column". An action may leave its position and device empty: it gets those of its
+    impression.
 
     Rejected are rows without an id, with an unknown action, with a position that is none, and
     impressions without one. Raises ConfigError for a wrong parameter, InputError (before any
     row is read) for what is missing, unreadable, empty, or without a required column.
     """
     given = _check_mapping(mapping or {})
-    wanted = [given.get(name, name) for name in (*EVENTS.names, *GRID)]
+    wanted = [given.get(name, name) for name in (*LOGGED.names, *GRID)]
     return EventSource(open_table(where, wanted, encoding=encoding, filesystem=filesystem), given)
 
 
 def _check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:
-    known = (*EVENTS.names, *GRID)
+    known = (*LOGGED.names, *GRID)
     for column, theirs in mapping.items():
         if column not in known:
             close = get_close_matches(column, known, n=2)
@@ -165,7 +177,7 @@ def _check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:
 
 def _resolve(part: Part, mapping: Mapping[str, str]) -> dict[str, str]:
     """The part's column for each of ours that it has."""
-    wanted = {name: mapping.get(name, name) for name in (*EVENTS.names, *GRID)}
+    wanted = {name: mapping.get(name, name) for name in (*LOGGED.names, *GRID)}
     found = {name: theirs for name, theirs in wanted.items() if theirs in part.columns}
     for name, theirs in wanted.items():
         if name not in found and theirs and (name in REQUIRED or name in mapping):
@@ -223,22 +235,22 @@ def _fits(name: str, kind: pa.DataType) -> bool:
 
 
 class _EventCleaner(Cleaner):
-    """Makes batches of EVENTS of one file's blocks."""
+    """Makes batches of LOGGED of one file's blocks."""
 
     def __init__(self, columns: Mapping[str, str], file: str, rejects: Rejects) -> None:
-        super().__init__(EVENTS, columns, file, rejects)
+        super().__init__(LOGGED, columns, file, rejects)
 
     def clean(self, block: Block) -> pa.RecordBatch:
         """The good rows of a block; it may have none."""
         block.report(self._file, self._rejects)
         if not block.length:
-            return pa.RecordBatch.from_pylist([], schema=EVENTS)
+            return pa.RecordBatch.from_pylist([], schema=LOGGED)
         work = Intake(block, self._file, self._rejects)
-        arrays = {field.name: self._event_column(field, work) for field in EVENTS}
+        arrays = {field.name: self._event_column(field, work) for field in LOGGED}
         shown = pc.equal(arrays["action"], ACTIONS[0])
         unplaced = values.rows_of(pc.and_(shown, arrays["position"].is_null()))
         _lose(work, unplaced, "position", pa.nulls(block.length), NO_POSITION)
-        batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=EVENTS)
+        batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=LOGGED)
         return batch.filter(pa.array(~work.lost)) if work.any_lost else batch
 
     def _event_column(self, field: pa.Field, work: Intake) -> pa.Array:
@@ -256,6 +268,8 @@ class _EventCleaner(Cleaner):
         if name == "propensity":
             remedy = _REMEDIES[NO_PROPENSITY]
             return work.values(name, raw, _propensities, NO_PROPENSITY, remedy)
+        if name == "phrase":
+            return work.text(name, raw)
         ids = work.ids(name, raw, required=not field.nullable)
         return _actions(ids, work) if name == "action" else ids
 
