@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.candidates.nearest import INVERTED, TextNeighbours
+from pinjoin.candidates.picture_index import IndexChoice, Indexed, save_index
 from pinjoin.core.errors import InputError, PinjoinError, check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
@@ -64,11 +65,13 @@ class BuildConfig:
     allow_private: bool = False  # also from addresses that are not of the public internet
     encoder: str | None = DEFAULT_ENCODER  # a name or a path; None: pictures are not looked at
     keep_embeddings: bool = False  # whether the numbers behind the pictures' bits are stored
+    index: IndexChoice = "auto"  # whether millions of pictures are indexed: docs/related.md
     attributes: dict[str, Type] = field(default_factory=dict)  # the pins' own columns to filter by
 
     def __post_init__(self) -> None:
         allowed = ("reference", "pixels", "perceptual")
         check(self.signature in allowed, "signature", "build", " or ".join(allowed), self.signature)
+        check(self.index in ("auto", "never"), "index", "build", "auto or never", self.index)
         apart = self.fetch or not self.allow_private
         check(apart, "allow_private", "build", "False where nothing is fetched", True)
         apart = self.encoder is not None or not self.keep_embeddings
@@ -86,6 +89,7 @@ class BuildSummary:
     saves: int  # distinct (board, image) pairs
     on_no_board: int  # images
     pictures: int  # images whose picture was seen
+    indexed: Indexed  # of these; none but where they are millions
     rejected_pins: int
     rejected_boards: int
     rejects: dict[str, int]  # by reason
@@ -105,6 +109,7 @@ def build(
     signature: Signature = "reference",
     encoder: str | os.PathLike[str] | None = DEFAULT_ENCODER,
     keep_embeddings: bool = False,
+    index: IndexChoice = "auto",
     fetch: bool | FetchConfig = False,
     allow_private: bool = False,
     train: bool = True,
@@ -117,6 +122,8 @@ def build(
     pins file's). encoder: what looks at the pictures (a name, of the workspace's own encoders
     too, or a path; None: nothing does); what it saw is kept in WORKSPACE/cache, so that only new
     pictures are looked at. keep_embeddings: store the real-valued fc6 (`Pictures.fc6`), too.
+    index: auto indexes pictures where they are so many that it pays and usearch is installed; what
+    the current snapshot's index has costs no time again.
     fetch: whether http(s) references are fetched, into the same folder, or how. allow_private:
     also from private and loopback addresses; a catalogue may then make this machine ask anything
     that it can reach. train: learn a ranker from the catalogue's own boards, and rank with it
@@ -134,6 +141,7 @@ def build(
         allow_private=allow_private if fetching is None else fetching.allow_private,
         encoder=None if encoder is None else lasting(encoder),
         keep_embeddings=keep_embeddings,
+        index=index,
         attributes=attributes_of(pins.schema),
     )
     if config.encoder is not None:
@@ -163,6 +171,7 @@ def build(
         _describe(writer, workspace, stored, board_rows, joined, progress)
         unsigned = image_rejects if signature == "reference" else None  # signing listed them
         pictures = _see(writer, config, workspace, paths, unsigned, progress)
+        indexed = save_index(writer, config.index, progress) if pictures else Indexed()
         _rate(writer, workspace, board_rows, pin_rows, joined, paths, progress)
         _pack(writer, joined, progress)
         counts = {
@@ -177,6 +186,7 @@ def build(
         return BuildSummary(
             snapshot=path.name,
             **counts,
+            indexed=indexed,
             model=model,
             on_no_board=int(np.count_nonzero(joined.incidence.degrees == 0)),
             rejected_pins=rejects.count - rejected_boards,

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from pinjoin.candidates.content import Content, ContentNeighbours
 from pinjoin.candidates.copies import HammingCopies
-from pinjoin.candidates.nearest import INVERTED, ExactHamming, TextNeighbours
+from pinjoin.candidates.nearest import INVERTED, TextNeighbours
+from pinjoin.candidates.picture_index import open_index
 from pinjoin.core.types import Float32s, UInt32s
 from pinjoin.features.category import Categories, numbered
 from pinjoin.features.packed import PackedRows
@@ -77,7 +78,7 @@ class Contents(Lookup):
         said, seen = self.annotations, self.pictures
         indptr, images, weights = (self.snapshot.array(f"text.inverted.{n}") for n in INVERTED)
         return ContentNeighbours(
-            None if seen is None else ExactHamming(seen.bits),
+            None if seen is None else open_index(self.snapshot),
             None if seen is None else seen.bits,
             None if seen is None else seen.present,
             1 if seen is None else seen.n_bits,

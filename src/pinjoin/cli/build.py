@@ -79,6 +79,14 @@ _EPILOG = """\b
     is_flag=True,
     help="Store the encoder's real-valued output, too: 2 bytes a unit and image.",
 )
+@click.option(
+    "--index",
+    type=click.Choice(["auto", "never"]),
+    default="auto",
+    show_default=True,
+    help="Index the pictures where they are millions, to find those alike faster (needs "
+    "pinjoin[ann]).",
+)
 @click.option("--encoding", help="Of text tables that are not UTF-8, as in latin-1.")
 @click.option("--strict", is_flag=True, help="Fail at the first bad row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -95,6 +103,7 @@ def build(
     fetch: bool,
     allow_private: bool,
     keep_embeddings: bool,
+    index: str,
     encoding: str | None,
     strict: bool,
     as_json: bool,
@@ -127,6 +136,7 @@ def build(
             signature=signature,  # type: ignore[arg-type]
             encoder=None if encoder == "none" else encoder or DEFAULT_ENCODER,
             keep_embeddings=keep_embeddings,
+            index=index,  # type: ignore[arg-type]
             fetch=fetch,
             allow_private=allow_private,
             strict=strict,
@@ -146,6 +156,15 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
     ]
     if summary.pictures:
         lines.append(f"{summary.pictures:,} pictures were looked at.")
+    if summary.indexed.pictures:
+        lines.append(
+            f"{summary.indexed.pictures:,} of them are indexed, {summary.indexed.added:,} newly so."
+        )
+    if summary.indexed.missing:
+        lines.append(
+            "Those alike would be found faster with an index: pip install 'pinjoin[ann]' and build "
+            "again."
+        )
     if summary.on_no_board:
         lines.append(f"{summary.on_no_board:,} images are on no board.")
     if summary.rejects:
