@@ -67,6 +67,7 @@ class BuildConfig:
     keep_embeddings: bool = False  # whether the numbers behind the pictures' bits are stored
     index: IndexChoice = "auto"  # whether millions of pictures are indexed: docs/related.md
     attributes: dict[str, Type] = field(default_factory=dict)  # the pins' own columns to filter by
+    live: dict[str, str | int] | None = None  # the live part: identity of its database, sequence
 
     def __post_init__(self) -> None:
         allowed = ("reference", "pixels", "perceptual")
