@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pinjoin.candidates.blend import Blended, blend
+from pinjoin.candidates.blend import blend
 from pinjoin.candidates.content import Content
 from pinjoin.candidates.cooccurrence import Cooccurrence
-from pinjoin.candidates.retrieval import Part, Retrieval, Retrieved
+from pinjoin.candidates.retrieval import Part, Retrieval
 from pinjoin.candidates.walk import RandomWalk
 from pinjoin.contents import Contents
 from pinjoin.core.errors import InputError, UnknownIdError, check
-from pinjoin.core.topk import top_rows
-from pinjoin.core.types import Float32s, Int64s, Related, UInt32s
+from pinjoin.core.types import Float32s, Related, UInt32s
 from pinjoin.features.category import NO_CATEGORY
 from pinjoin.features.pairs import Context
 from pinjoin.filters import Filters
@@ -27,19 +26,27 @@ from pinjoin.ranker import Ranker, open_ranker
 from pinjoin.ranking.diversity import mmr
 from pinjoin.ranking.store import COUNT
 from pinjoin.reasons import count_shared, reasons
+from pinjoin.results import (
+    BOOSTED,
+    IN_CATEGORY,
+    PINNED,
+    POPULAR,
+    SOURCES,
+    TEXT,
+    VISUAL,
+    Ranked,
+    Ranking,
+    Source,
+    names_of,
+)
 from pinjoin.snapshot.reader import Snapshot, open_snapshot
+
+if TYPE_CHECKING:
+    from pinjoin.features.visual import Encoder
 
 Bools = npt.NDArray[np.bool_]
 
-SOURCES = (
-    "co-occurrence", "random walk", "visual neighbours", "text neighbours",
-    "popular in category", "popular", "boosted", "pinned",
-)  # fmt: skip
-"""Where results come from, in the order they are asked; the last two because the caller said so."""
-VISUAL, TEXT, IN_CATEGORY, POPULAR, BOOSTED, PINNED = range(2, 8)
-
-_POOL = 5  # times as many as asked for are looked at to make a list diverse …
-_LEAST_POOL = 100  # … and so many at least
+_POOL = 200  # so many are looked at to make a list diverse, however long it is: pages agree
 _ELSEWHERE = 0.05  # how likely walks near the query's categories take another board
 
 
@@ -55,59 +62,12 @@ class Wishes:
     near: Literal["category"] | None = None  # walks keep to boards of the query's categories
     recent: Sequence[str] = ()  # ids the person looked at last; counts if the model learned it
     phrase: str | None = None  # what the person searched for; counts if the model learned it
+    model: str | None = None  # another of the workspace's models; "count": most shared boards
 
     def __post_init__(self) -> None:
         caller, knob = "related", self.diversity
         check(0 <= knob <= 1, "diversity", caller, "from 0 to 1", knob)
         check(self.near in (None, "category"), "near", caller, "None or 'category'", self.near)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One way to come by results."""
-
-    best: Callable[[int], tuple[UInt32s, Float32s]]  # k → rows, scores
-    names: int | Callable[[UInt32s], Any]  # places in SOURCES: of all rows, or by row
-
-    def find(self, k: int) -> tuple[UInt32s, Float32s]:
-        return self.best(k)
-
-    def names_of(self, rows: UInt32s) -> Any:
-        return self.names(rows) if callable(self.names) else np.full(len(rows), self.names)
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    """The candidates of a request and their scores, (candidates,) float32.
-
-    first: rows that lead, whatever their score: the best ones in an order that is diverse.
-    """
-
-    found: Retrieved
-    scores: Float32s
-    first: UInt32s = field(default_factory=lambda: np.empty(0, np.uint32))
-
-    def best(self, k: int) -> tuple[UInt32s, Float32s]:
-        rows, scores = top_rows(self.scores, self.found.rows, max(k, len(self.first)))
-        rows[: len(self.first)] = self.first
-        scores[: len(self.first)] = self.scores[self.places(self.first)]
-        return rows[:k], scores[:k]
-
-    def places(self, rows: UInt32s) -> Int64s:
-        """Where rows stand among the candidates; −1: nowhere."""
-        order = self._by_row
-        if not len(order):
-            return np.full(len(rows), -1, np.int64)
-        at = np.searchsorted(self.found.rows, rows, sorter=order)
-        places = order[np.minimum(at, len(order) - 1)]
-        return np.where(self.found.rows[places] == rows, places, -1)
-
-    def sources_of(self, rows: UInt32s) -> Any:
-        return self.found.sources[self.places(rows)]
-
-    @cached_property
-    def _by_row(self) -> Int64s:
-        return np.argsort(self.found.rows)
 
 
 class Workspace(Contents):
@@ -121,6 +81,7 @@ class Workspace(Contents):
         the one in use."""
         super().__init__(path, snapshot)
         self._model = model
+        self._rankers: dict[str, Ranker | None] = {}
 
     def related(
         self, id: str, n: int = 20, *, explain: bool = True, **wishes: Any
@@ -135,26 +96,60 @@ class Workspace(Contents):
         """
         check(n >= 1, "n", "related", "a number ≥ 1", n)
         wish = _wishes(wishes)
-        eligible = self._eligible(wish)
         try:
             query = self.find(id)
         except UnknownIdError:
             if not Path(id).is_file():
                 raise
-            return self._related_to_picture(Path(id), n, eligible)
-        boosts = self._boosts(wish)
-        ranked = self._rank(query, n, wish, eligible, boosts)
+            ranking = self.rank_picture(Path(id), n, wish)
+        else:
+            ranking = self.rank(query, n, wish)
+        why = self.reasons(ranking) if explain else [{} for _ in ranking.rows]
+        columns = zip(
+            self.describe(ranking.rows), ranking.scores.tolist(), ranking.sources.tolist(),
+            ranking.shared_boards.tolist(), why, strict=True,
+        )  # fmt: skip
+        return [
+            Related(**image, score=score, source=SOURCES[name], shared_boards=n, reasons=reason)
+            for image, score, name, n, reason in columns
+        ]
+
+    def rank(self, query: int, n: int, wish: Wishes = Wishes()) -> Ranking:
+        """The n images that belong next to a row, without a word about them.
+
+        A longer list begins with the shorter one.
+        """
+        eligible = self._eligible(wish)
+        ranked = self._rank(query, wish, eligible)
         first = self._pinned(query, n, wish, eligible)
-        names = np.full(len(first), PINNED)
-        rows, scores = first, np.append(ranked.scores, 0)[ranked.places(first)]
+        names = np.full(len(first), PINNED, np.uint8)
+        rows, scores = first, np.append(ranked.scores, np.float32(0))[ranked.places(first)]
         if len(first) < n:
             shown = np.append(first, np.uint32(query))
-            sources = [_Source(ranked.best, ranked.sources_of), *self._fallbacks(query)]
+            sources = [Source(ranked.best, ranked.sources_of), *self._fallbacks(query)]
             found = blend(sources, shown, n - len(first), eligible=eligible, copies=self.copies)
             rows, scores = np.append(first, found.rows), np.append(scores, found.scores)
-            names = np.append(names, _names(found, sources))
-        why = self._reasons(query, rows, ranked, boosts, wish) if explain else [{} for _ in rows]
-        return self._results(rows, scores, names, count_shared(self, query, rows), why)
+            names = np.append(names, names_of(found, sources))
+        shared = self._shared_boards(query, rows, ranked)
+        return Ranking(query, rows, scores, names, shared, _name(ranked.ranker), ranked)
+
+    def reasons(self, ranking: Ranking) -> list[dict[str, Any]]:
+        """Why each result is there; of ranked ones, what each feature added to the score."""
+        if ranking.query is None or ranking.ranked is None:
+            alike = 1 - np.arccos(np.clip(ranking.scores, -1, 1)) / np.pi  # as of two images
+            return [{"visual_similarity": round(float(one), 4)} for one in alike]
+        query, ranked = ranking.query, ranking.ranked
+        found = reasons(self, query, ranking.rows)
+        if ranked.ranker is None:
+            return found
+        places = ranked.places(ranking.rows)
+        scored = np.flatnonzero(places >= 0)
+        parts = ranked.ranker.contributions(query, ranked.found, places[scored], ranked.context)
+        for i, part in zip(scored.tolist(), parts, strict=True):
+            row = int(ranking.rows[i])
+            boost = {"boost": ranked.boosts[row]} if row in ranked.boosts else {}
+            found[i]["contributions"] = part | boost
+        return found
 
     def query(self, id: str) -> dict[str, Any]:
         """What is being looked at: described as a result is; a picture file by its path."""
@@ -191,12 +186,20 @@ class Workspace(Contents):
     @property
     def model(self) -> str:
         """The name of the model that ranks; "count" where shared boards do."""
-        return COUNT if self.ranker is None else self.ranker.model.about.name
+        return _name(self.ranker)
 
     @cached_property
     def ranker(self) -> Ranker | None:
         """What orders candidates; None: the number of shared boards does, then walks."""
         return open_ranker(self, self._model)
+
+    def ranker_of(self, model: str | None) -> Ranker | None:
+        """That of another model of the workspace; by default the one above."""
+        if model is None:
+            return self.ranker
+        if model not in self._rankers:
+            self._rankers[model] = open_ranker(self, model)
+        return self._rankers[model]
 
     @cached_property
     def cooccurrence(self) -> Cooccurrence:
@@ -213,37 +216,37 @@ class Workspace(Contents):
         rows, _, looks = self.neighbours.search(self.content_of(query), k)
         return rows, np.where(looks, VISUAL, TEXT).astype(np.uint8)
 
-    def _rank(
-        self, query: int, n: int, wish: Wishes, eligible: Bools | None, boosts: dict[int, float]
-    ) -> _Ranked:
+    def _rank(self, query: int, wish: Wishes, eligible: Bools | None) -> Ranked:
+        ranker, boosts = self.ranker_of(wish.model), self._boosts(wish)
+        context = self._context(wish)
         boosted = np.array(list(boosts), np.uint32)
         found = self.retrieval.find(
             query,
             eligible=eligible,
-            alike=None if self.ranker is None else partial(self.alike, query),
+            alike=None if ranker is None else partial(self.alike, query),
             wanted=(boosted, BOOSTED) if boosts else None,
             board_weights=self._board_weights(query) if wish.near else None,
         )
-        if self.ranker is None:
+        if ranker is None:
             counts, walk = found.signals.counts, found.signals.walk
             scores = np.where(counts > 0, counts, walk / (1 + walk)).astype(np.float32)
         else:
-            scores = self.ranker.scores(query, found, self._context(wish))
-        ranked = _Ranked(found, scores)
+            scores = ranker.scores(query, found, context)
+        ranked = Ranked(found, scores, ranker, context, boosts)
         places = ranked.places(boosted)
         scores[places[places >= 0]] += np.array(list(boosts.values()), np.float32)[places >= 0]
-        return self._diversified(ranked, n, wish.diversity) if wish.diversity else ranked
+        return self._diversified(ranked, wish.diversity) if wish.diversity else ranked
 
-    def _diversified(self, ranked: _Ranked, n: int, diversity: float) -> _Ranked:
+    def _diversified(self, ranked: Ranked, diversity: float) -> Ranked:
         """The best ones in the order of maximal marginal relevance by content."""
-        rows, scores = ranked.best(max(_POOL * n, _LEAST_POOL))
+        rows, scores = ranked.best(_POOL)
 
         def similar_to(place: int) -> Float32s:
             return self.neighbours.similarity(self.content_of(int(rows[place])), rows)
 
         return replace(ranked, first=rows[mmr(scores, similar_to, len(rows), diversity)])
 
-    def _fallbacks(self, query: int) -> list[_Source]:
+    def _fallbacks(self, query: int) -> list[Source]:
         """What is left to show where candidates end."""
 
         def alike(k: int) -> tuple[UInt32s, Float32s]:
@@ -261,64 +264,53 @@ class Workspace(Contents):
 
         content, names = self.content_of(query), dict[int, int]()
         return [
-            _Source(alike, lambda rows: [names[row] for row in rows.tolist()]),
-            _Source(in_category, IN_CATEGORY),
-            _Source(popular, POPULAR),
+            Source(alike, lambda rows: [names[row] for row in rows.tolist()]),
+            Source(in_category, IN_CATEGORY),
+            Source(popular, POPULAR),
         ]
 
-    def _related_to_picture(self, path: Path, n: int, eligible: Bools | None) -> list[Related]:
-        """What looks like a picture from outside the catalogue."""
-        from pinjoin.features.visual import load_encoder
+    def rank_picture(self, source: Path | bytes, n: int, wish: Wishes = Wishes()) -> Ranking:
+        """What looks like a picture from outside the catalogue: a file, or its bytes.
 
-        if self.pictures is None:
-            raise InputError(
-                f"{path}: this workspace was built without pictures, so nothing can be compared "
-                "with a picture. Build it with --images DIR."
-            )
-        encoder = load_encoder(self.pictures.encoder, folders=(self.path / "encoders",))
-        code = np.zeros(self.pictures.bits.shape[1], np.uint8)
-        seen = encoder.visual(encoder.tensor(path)[None]).bits[0]
-        code[: len(seen)] = seen
+        Raises InputError if it cannot be read, or the workspace was built without pictures.
+        """
+        code = self._code_of(source)
         nothing = self.annotations.ids[0][:0], self.annotations.weights[0][:0]
         content = Content(code, *nothing, np.zeros(0, np.float32))
-        source = _Source(lambda k: self.neighbours.search(content, k)[:2], VISUAL)
-        nobody = np.empty(0, np.uint32)
-        found = blend([source], nobody, n, eligible=eligible, copies=self.copies)
-        similarity = 1 - np.arccos(np.clip(found.scores, -1, 1)) / np.pi  # as of two images
-        why = [{"visual_similarity": round(float(one), 4)} for one in similarity]
-        names = np.full(len(found), VISUAL)
-        return self._results(found.rows, found.scores, names, [0] * len(found), why)
+        alike = Source(lambda k: self.neighbours.search(content, k)[:2], VISUAL)
+        nobody, eligible = np.empty(0, np.uint32), self._eligible(wish)
+        found = blend([alike], nobody, n, eligible=eligible, copies=self.copies)
+        names = np.full(len(found), VISUAL, np.uint8)
+        nowhere = np.zeros(len(found), np.uint32)
+        return Ranking(None, found.rows, found.scores, names, nowhere, COUNT)
 
-    def _results(
-        self,
-        rows: UInt32s,
-        scores: npt.NDArray[Any],
-        names: npt.NDArray[Any],
-        shared: Sequence[int],
-        why: Sequence[dict[str, Any]],
-    ) -> list[Related]:
-        columns = zip(
-            self.describe(rows), scores.tolist(), names.tolist(), shared, why, strict=True
-        )
-        return [
-            Related(**image, score=score, source=SOURCES[name], shared_boards=n, reasons=reason)
-            for image, score, name, n, reason in columns
-        ]
+    def _code_of(self, source: Path | bytes) -> npt.NDArray[np.uint8]:
+        """The bits of a picture as the catalogue's pictures have them."""
+        if self.pictures is None:
+            name = "The picture" if isinstance(source, bytes) else source
+            raise InputError(
+                f"{name}: this workspace was built without pictures, so nothing can be compared "
+                "with a picture. Build it with --images DIR."
+            )
+        code = np.zeros(self.pictures.bits.shape[1], np.uint8)
+        seen = self.encoder.visual(self.encoder.tensor(source)[None]).bits[0]
+        code[: len(seen)] = seen
+        return code
 
-    def _reasons(
-        self, query: int, rows: UInt32s, ranked: _Ranked, boosts: dict[int, float], wish: Wishes
-    ) -> list[dict[str, Any]]:
-        """Why each row is there; of ranked ones, what each feature added to the score."""
-        found = reasons(self, query, rows)
-        if self.ranker is None:
-            return found
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What looked at the pictures of the catalogue, if anything did."""
+        from pinjoin.features.visual import load_encoder
+
+        name = "" if self.pictures is None else self.pictures.encoder
+        return load_encoder(name, folders=(self.path / "encoders",))
+
+    def _shared_boards(self, query: int, rows: UInt32s, ranked: Ranked) -> UInt32s:
         places = ranked.places(rows)
-        scored = np.flatnonzero(places >= 0)
-        parts = self.ranker.contributions(query, ranked.found, places[scored], self._context(wish))
-        for i, part in zip(scored.tolist(), parts, strict=True):
-            boost = {"boost": boosts[int(rows[i])]} if int(rows[i]) in boosts else {}
-            found[i]["contributions"] = part | boost
-        return found
+        shared = np.append(ranked.found.signals.counts, np.uint32(0))[places]
+        elsewhere = places < 0
+        shared[elsewhere] = count_shared(self, query, rows[elsewhere])
+        return shared
 
     def _pinned(self, query: int, n: int, wish: Wishes, eligible: Bools | None) -> UInt32s:
         rows = np.array(list(dict.fromkeys(self._rows(wish.pinned))), np.uint32)
@@ -362,14 +354,8 @@ class Workspace(Contents):
         return [self.find(id) for id in ids]
 
 
-def _names(found: Blended, sources: Sequence[_Source]) -> npt.NDArray[np.uint8]:
-    """(results,) places in SOURCES."""
-    names = np.empty(len(found), np.uint8)
-    for place, source in enumerate(sources):
-        here = found.sources == place
-        if here.any():
-            names[here] = source.names_of(found.rows[here])
-    return names
+def _name(ranker: Ranker | None) -> str:
+    return COUNT if ranker is None else ranker.model.about.name
 
 
 def _wishes(given: Mapping[str, Any]) -> Wishes:
