@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,6 +127,22 @@ def test_related_counts_shared_boards_and_names_them(workspace):
 @pytest.mark.parametrize("id", ["p2", "p3", "img/cup.jpg", "./img/cup.jpg", "img//cup.jpg"])
 def test_an_image_is_found_by_pin_signature_or_any_spelling(workspace, id):
     assert workspace.find(id) == 0
+
+
+@pytest.mark.parametrize("signature", ["reference", "pixels"])
+def test_many_are_found_as_each_is(tmp_path, signature):
+    for name, colour in [("kettle", "red"), ("cup", "blue"), ("sky", "cyan"), ("lonely", "pink")]:
+        path = tmp_path / "img" / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), colour).save(path)
+    build(tmp_path, signature=signature, encoder=None)
+    workspace = pinjoin.open(tmp_path / "ws")
+    ids = ["./img/cup.jpg", "p1", "nobody", None, "img//sky.jpg", "p7"]
+    ids += workspace.signatures().to_pylist()
+    known = [-1 if id in ("nobody", None) else workspace.find(id) for id in ids]
+    assert len(set(known)) == 5
+    column = pa.chunked_array([ids[:3], ids[3:]], pa.string())
+    assert workspace.find_all(column).tolist() == known
 
 
 def test_an_unknown_id_suggests_close_ones(workspace):

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from pinjoin.core.errors import UnknownIdError
-from pinjoin.core.ids import IdIndex
+from pinjoin.core.ids import IdIndex, as_ids
 from pinjoin.core.incidence import Incidence
-from pinjoin.core.types import NO_ROW, BoardJoin, PinJoin, UInt32s
+from pinjoin.core.types import NO_ROW, BoardJoin, Int64s, PinJoin, UInt32s
 from pinjoin.joins.image_files import known_file
 from pinjoin.joins.references import normalise_references
 from pinjoin.snapshot.reader import Snapshot
@@ -39,23 +39,20 @@ class Lookup:
 
     def find(self, id: str) -> int:
         """The image row of a pin id, a signature or an image reference (tried in this order)."""
-        pin = self._index("pin_ids", self._pins.table["pin_id"]).find(id)
-        if pin is not None and (row := int(self.snapshot.array("pin_image")[pin])) != NO_ROW:
-            return row
-        row_of_signature = self._signatures.find(id)
-        if row_of_signature is not None:
-            return row_of_signature
-        reference = normalise_references(pa.array([id]))[0].as_py()
-        if not self.snapshot.has("references"):
-            row_of_reference = self._signatures.find(reference)
-            if row_of_reference is not None:
-                return row_of_reference
-        else:
-            table = self.snapshot.table("references")
-            at = self._index("references", table["reference"]).find(reference)
-            if at is not None:
-                return int(table["image_row"][at].as_py())
-        raise UnknownIdError(id, self._suggestions(id))
+        row = int(self.find_all(as_ids([id]))[0])
+        if row < 0:
+            raise UnknownIdError(id, self._suggestions(id))
+        return row
+
+    def find_all(self, ids: pa.Array | pa.ChunkedArray) -> Int64s:
+        """The image row of each id, as `find` finds it: int64 (ids,), −1 = unknown or null."""
+        rows = np.full(len(ids), -1, np.int64)
+        for find in (self._find_pins, self._signatures.find_all, self._find_references):
+            unknown = np.flatnonzero(rows < 0)
+            if not len(unknown):
+                break
+            rows[unknown] = find(ids if len(unknown) == len(ids) else ids.take(pa.array(unknown)))
+        return rows
 
     def describe(self, rows: UInt32s | Sequence[int]) -> list[dict[str, Any]]:
         """signature, pin_id, image and title of image rows."""
@@ -124,6 +121,26 @@ class Lookup:
     @cached_property
     def _signatures(self) -> IdIndex:
         return self._index("signatures", self.signatures())
+
+    def _find_pins(self, ids: pa.Array | pa.ChunkedArray) -> Int64s:
+        pins = self._index("pin_ids", self._pins.table["pin_id"]).find_all(ids)
+        found = pins >= 0
+        rows = np.full(len(pins), -1, np.int64)
+        images = self.snapshot.array("pin_image")[pins[found]]
+        rows[found] = np.where(images == NO_ROW, -1, images.astype(np.int64))
+        return rows
+
+    def _find_references(self, ids: pa.Array | pa.ChunkedArray) -> Int64s:
+        """The rows of images by any spelling of their reference."""
+        chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+        references = pa.chunked_array(map(normalise_references, chunks), ids.type)
+        if not self.snapshot.has("references"):
+            return self._signatures.find_all(references)
+        table = self.snapshot.table("references")
+        found = self._index("references", table["reference"]).find_all(references)
+        known = found >= 0
+        found[known] = table["image_row"].take(pa.array(found[known])).to_numpy()
+        return found
 
     def _index(self, name: str, strings: pa.ChunkedArray) -> IdIndex:
         array = self.snapshot.array

@@ -177,7 +177,7 @@ class IdIndex:
 
     def find_all(self, ids: Strings | Sequence[str | None]) -> npt.NDArray[np.int64]:
         """The row of each id, int64[n], the lowest if several have it; −1 = unknown or null."""
-        asked = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else _encodable(ids)
+        asked = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else as_ids(ids)
         chunks = _chunks(asked)
         found = np.empty(sum(map(len, chunks)), np.int64)
         done = 0
@@ -297,7 +297,7 @@ def _valid(chunk: pa.Array, always: bool = False) -> npt.NDArray[np.bool_]:
     return mask.copy()  # writeable like _NO_MASK: the kernels then compile once
 
 
-def _encodable(ids: Sequence[str | None]) -> pa.Array:
+def as_ids(ids: Sequence[str | None]) -> pa.Array:
     """As an Arrow column; what is not valid Unicode (a lone surrogate) is no one's id: null."""
     try:
         return pa.array(ids, pa.string())
