@@ -1,0 +1,1 @@
+"""Serving a workspace: the HTTP API and the pages."""

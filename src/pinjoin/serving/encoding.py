@@ -1,0 +1,77 @@
+"""Answers as JSON, in the shape of `pinjoin related --json`, without an object per result.
+
+What describes an image is encoded once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pinjoin.core.types import UInt32s
+from pinjoin.recommender import Workspace
+from pinjoin.results import SOURCES, Ranking
+
+_SOURCES = [orjson.dumps(name) for name in SOURCES]
+_KEPT = 100_000  # images, of some 200 bytes
+
+
+class Heads:
+    """What describes each image of a workspace, as JSON without the closing brace. Thread-safe."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._kept: dict[int, bytes] = {}
+
+    def of(self, rows: Sequence[int]) -> list[bytes]:
+        """Of each row: `{"signature": …, "pin_id": …, "image": …, "title": …`."""
+        kept = self._kept
+        missing = [row for row in rows if row not in kept]
+        if missing:
+            described = self._workspace.describe(missing)
+            new = {row: orjson.dumps(one)[:-1] for row, one in zip(missing, described, strict=True)}
+            if len(kept) + len(new) > _KEPT:
+                kept = self._kept = {row: kept[row] for row in rows if row in kept}
+            kept.update(new)
+        return [kept[row] for row in rows]
+
+    def clear(self) -> None:
+        """Forget them: something about images has changed."""
+        self._kept = {}
+
+
+def results_json(heads: Heads, ranking: Ranking, reasons: Sequence[Any] | None) -> bytes:
+    """The list of results; `reasons` is one for each, None: nobody asked for them."""
+    columns = zip(
+        heads.of(ranking.rows.tolist()),
+        numbers_json(ranking.scores),
+        [_SOURCES[source] for source in ranking.sources.tolist()],
+        ranking.shared_boards.tolist(),
+        [b"{}"] * len(ranking) if reasons is None else map(orjson.dumps, reasons),
+        strict=True,
+    )
+    results = [
+        b'%b,"score":%b,"source":%b,"shared_boards":%d,"reasons":%b}' % one for one in columns
+    ]
+    return b"[" + b",".join(results) + b"]"
+
+
+def images_json(heads: Heads, rows: UInt32s) -> bytes:
+    """A list of images, described."""
+    return b"[" + b",".join([head + b"}" for head in heads.of(rows.tolist())]) + b"]"
+
+
+def object_json(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """An object of members that are JSON already."""
+    return b"{" + b",".join([b'"%b":%b' % (name.encode(), value) for name, value in members]) + b"}"
+
+
+def numbers_json(numbers: Any) -> list[bytes]:
+    """Each of some float32 numbers, with as many digits as it has."""
+    if not len(numbers):
+        return []
+    whole = np.ascontiguousarray(numbers, np.float32)
+    return orjson.dumps(whole, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
