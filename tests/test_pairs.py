@@ -368,7 +368,7 @@ def test_context_is_told_as_means_of_recent_images_and_the_phrase():
     terms, frequency = np.unique(p.annotations.ids[:, 0], return_counts=True)
     terms = terms[np.argsort(-frequency * (terms != NO_TERM), kind="stable")][:2]
     phrase = terms, np.float32([0.8, 0.6])
-    locale = np.arange(65) % 2 == 0
+    locale = np.arange(len(features.packed)) % 2 == 0
     context = Context(recent, phrase, locale)
     found = features.matrix(case.query, case.rows, case.signals, context)
     assert list(features.schema) == list(CONTEXT)
@@ -393,7 +393,7 @@ def test_context_is_told_as_means_of_recent_images_and_the_phrase():
             cosine([said.get(int(phrase[0][0]), 0), said.get(int(phrase[0][1]), 0),
                     math.sqrt(sum(w * w for t, w in said.items() if t not in phrase[0]))],
                    [0.8, 0.6, 0]),
-            float(locale[i]),
+            float(locale[row]),
         ]  # fmt: skip
         np.testing.assert_allclose(found[i], values, atol=0.01)
     assert not features.matrix(case.query, case.rows, case.signals).any()

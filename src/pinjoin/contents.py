@@ -19,6 +19,8 @@ from pinjoin.features.pictures import Pictures
 from pinjoin.features.text import NO_TERM, Annotations
 from pinjoin.features.topics import Topics
 from pinjoin.lookup import Lookup
+from pinjoin.ranking.navboost import Navboost
+from pinjoin.ranking.navboost_store import open_navboost
 
 _COPY_SHARE = 0.06
 """Pictures that differ in at most this share of their bits are shown once. A photo saved again at
@@ -62,6 +64,18 @@ class Contents(Lookup):
     def packed(self) -> PackedRows:
         """What a ranker reads of each image."""
         return PackedRows.open(self.snapshot)
+
+    def navboost(self, name: str) -> Navboost:
+        """What people did, as kept under a name: one for all models that count it."""
+        if name not in self._navboosts:
+            find = self.find_signatures
+            opened = open_navboost(self.path, name, self.snapshot.name, find)
+            return self._navboosts.setdefault(name, opened)
+        return self._navboosts[name]
+
+    @cached_property
+    def _navboosts(self) -> dict[str, Navboost]:
+        return {}
 
     def content_of(self, row: int) -> Content:
         """Words, topics and picture of one image."""

@@ -47,7 +47,7 @@ class Lookup:
     def find_all(self, ids: pa.Array | pa.ChunkedArray) -> Int64s:
         """The image row of each id, as `find` finds it: int64 (ids,), −1 = unknown or null."""
         rows = np.full(len(ids), -1, np.int64)
-        for find in (self._find_pins, self._signatures.find_all, self._find_references):
+        for find in (self._find_pins, self.find_signatures, self._find_references):
             unknown = np.flatnonzero(rows < 0)
             if not len(unknown):
                 break
@@ -86,6 +86,10 @@ class Lookup:
     def signatures(self) -> pa.ChunkedArray:
         """The signatures of all PinJoins, in row order."""
         return self.snapshot.table("images")["signature"]
+
+    def find_signatures(self, signatures: pa.Array | pa.ChunkedArray) -> Int64s:
+        """The row of each signature: int64 (signatures,), −1 = unknown or null."""
+        return self._signatures.find_all(signatures)
 
     def image_path(self, row: int) -> Path | None:
         """The local file of an image, if it has one: the user's own, or a fetched one."""
@@ -135,7 +139,7 @@ class Lookup:
         chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
         references = pa.chunked_array(map(normalise_references, chunks), ids.type)
         if not self.snapshot.has("references"):
-            return self._signatures.find_all(references)
+            return self.find_signatures(references)
         table = self.snapshot.table("references")
         found = self._index("references", table["reference"]).find_all(references)
         known = found >= 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,16 @@ import numpy as np
 from pinjoin.candidates.retrieval import Retrieved
 from pinjoin.contents import Contents
 from pinjoin.core.types import Float32s, Int64s
-from pinjoin.features.pairs import Context, PairConfig, PairFeatures
+from pinjoin.features.pairs import Context, PairConfig, PairFeatures, Signals
 from pinjoin.ranking.model import LinearModel, Model, require_schema
+from pinjoin.ranking.navboost import Navboost
 from pinjoin.ranking.store import COUNT, current_model, load_model
 
 FEATURES = "features"
 """In a model's config: the `PairConfig` of its features, as plain data."""
+
+NAVBOOST = "navboost"
+"""In a model's config: the name of what people did, kept with the workspace, that it counts."""
 
 
 def features_of(model: Model, known: Contents) -> PairFeatures:
@@ -36,7 +40,8 @@ def open_ranker(known: Contents, name: str | None = None) -> Ranker | None:
     if name is None or name == COUNT:
         return None
     model = load_model(known.path, name)
-    return Ranker(model, features_of(model, known))
+    features, kept = features_of(model, known), model.about.config.get(NAVBOOST)
+    return Ranker(model, features, None if kept is None else known.navboost(kept))
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,14 @@ class Ranker:
 
     model: Model
     features: PairFeatures
+    navboost: Navboost | None = None  # what people did, for models that count it
+
+    def informed(self, query: int, found: Retrieved) -> Retrieved:
+        """The candidates with what people did with each of them for this query."""
+        if self.navboost is None or not self.navboost.knows(query):
+            return found
+        boosts = self.navboost.values(query, found.rows).astype(np.float32)
+        return replace(found, signals=replace(found.signals, navboost=boosts))
 
     def scores(self, query: int, found: Retrieved, context: Context | None = None) -> Float32s:
         """(candidates,) float32; only comparable within one request."""
@@ -82,6 +95,12 @@ def describe(
     largest = [int(np.argmax(column)) for column in columns if len(column)]
     some = found.where(np.concatenate([places, np.array(largest, np.int64)]))
     return features.matrix(query, some.rows, some.signals, context)[: len(places)]
+
+
+def by_count(signals: Signals) -> Float32s:
+    """(candidates,) scores without a model: shared boards, then visits of walks."""
+    counts, walk = signals.counts, signals.walk
+    return np.where(counts > 0, counts, walk / (1 + walk)).astype(np.float32)
 
 
 def feature_config(config: PairConfig) -> Mapping[str, Any]:

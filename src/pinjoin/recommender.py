@@ -20,9 +20,9 @@ from pinjoin.contents import Contents
 from pinjoin.core.errors import InputError, UnknownIdError, check
 from pinjoin.core.types import Float32s, Related, UInt32s
 from pinjoin.features.category import NO_CATEGORY
-from pinjoin.features.pairs import Context
-from pinjoin.filters import Filters
-from pinjoin.ranker import Ranker, open_ranker
+from pinjoin.features.context import RECENT, Context
+from pinjoin.filters import Filters, quoted
+from pinjoin.ranker import Ranker, by_count, open_ranker
 from pinjoin.ranking.diversity import mmr
 from pinjoin.ranking.store import COUNT
 from pinjoin.reasons import count_shared, reasons
@@ -62,6 +62,7 @@ class Wishes:
     near: Literal["category"] | None = None  # walks keep to boards of the query's categories
     recent: Sequence[str] = ()  # ids the person looked at last; counts if the model learned it
     phrase: str | None = None  # what the person searched for; counts if the model learned it
+    locale: str | None = None  # the person's, as the pins' column `locale` has it; likewise
     model: str | None = None  # another of the workspace's models; "count": most shared boards
 
     def __post_init__(self) -> None:
@@ -218,7 +219,7 @@ class Workspace(Contents):
 
     def _rank(self, query: int, wish: Wishes, eligible: Bools | None) -> Ranked:
         ranker, boosts = self.ranker_of(wish.model), self._boosts(wish)
-        context = self._context(wish)
+        context = self.context(wish.recent, wish.phrase, wish.locale)
         boosted = np.array(list(boosts), np.uint32)
         found = self.retrieval.find(
             query,
@@ -228,9 +229,9 @@ class Workspace(Contents):
             board_weights=self._board_weights(query) if wish.near else None,
         )
         if ranker is None:
-            counts, walk = found.signals.counts, found.signals.walk
-            scores = np.where(counts > 0, counts, walk / (1 + walk)).astype(np.float32)
+            scores = by_count(found.signals)
         else:
+            found = ranker.informed(query, found)
             scores = ranker.scores(query, found, context)
         ranked = Ranked(found, scores, ranker, context, boosts)
         places = ranked.places(boosted)
@@ -324,11 +325,18 @@ class Workspace(Contents):
         given = wish.boosted or {}
         return dict(zip(self._rows(given), map(float, given.values()), strict=True))
 
-    def _context(self, wish: Wishes) -> Context | None:
-        if not wish.recent and not wish.phrase:
+    def context(
+        self, recent: Sequence[str] = (), phrase: str | None = None, locale: str | None = None
+    ) -> Context | None:
+        """What a request says of the person, for a ranker; None: nothing.
+
+        Raises UnknownIdError, and FilterError for a locale where pins have no such column.
+        """
+        if not recent and not phrase and locale is None:
             return None
-        said = self.annotations.annotate(wish.phrase) if wish.phrase else None
-        return Context(self._rows(wish.recent)[:8], said)
+        said = self.annotations.annotate(phrase) if phrase else None
+        fits = None if locale is None else self._filters.mask(f"locale = {quoted(locale)}")
+        return Context(self._rows(recent)[:RECENT], said, fits)
 
     def _board_weights(self, query: int) -> Float32s:
         """(boards,) 1 where a board's category is one of the query's, little elsewhere."""

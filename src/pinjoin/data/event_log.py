@@ -54,6 +54,12 @@ class Cells:
         level = int(self.levels[cell, which])
         return None if level == NULL_CODE else self.names[which][level]
 
+    def places(self) -> list[tuple[str | None, str | None, str | None]]:
+        """(position, device, surface) of each cell."""
+        cells = range(len(self))
+        columns = ([self.name(cell, factor) for cell in cells] for factor in FACTORS)
+        return list(zip(*columns, strict=True))
+
 
 @dataclass(frozen=True)
 class Events:
@@ -158,6 +164,23 @@ class EventLog:
         columns += [name for name in _OPTIONAL if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[mask] for name in columns})
 
+    @property
+    def until(self) -> int | None:
+        """The latest time of an impression (unix seconds); None without times."""
+        known = self.time[self.time != NO_TIME]
+        return int(known.max()) if len(known) else None
+
+    @property
+    def begins(self) -> Int64s:
+        """int64 [n]: when the request of each impression began: its first time, or, unless all
+        have one, its first place in the log."""
+        timed = bool((self.time != NO_TIME).all())
+        when = self.time if timed else np.arange(len(self), dtype=np.int64)
+        first = np.full(int(self.request.max(initial=0)) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, self.request, when)
+        begins: Int64s = first[self.request]
+        return begins
+
     def split_by_time(self, share: float = 0.8) -> tuple[EventLog, EventLog]:
         """(the earlier `share` of the impressions, the later ones): what is tuned or tested on
         the second was not in the first. Requests are not split: one belongs where it begins.
@@ -166,12 +189,7 @@ class EventLog:
         Raises ConfigError unless 0 < share < 1.
         """
         check(0 < share < 1, "share", "EventLog.split_by_time", "between 0 and 1", share)
-        n = len(self)
-        timed = bool((self.time != NO_TIME).all())
-        when = self.time if timed else np.arange(n, dtype=np.int64)
-        begins = np.full(int(self.request.max(initial=0)) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(begins, self.request, when)
-        begin = begins[self.request]
+        n, begin = len(self), self.begins
         cut = np.partition(begin, int(n * share))[int(n * share)] if n else 0
         return self.where(begin < cut), self.where(begin >= cut)
 

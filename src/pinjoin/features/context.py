@@ -19,14 +19,17 @@ from pinjoin.features.packed import PackedRows
 from pinjoin.features.row_layout import FACTOR_SCALE, SEEN, TOPIC_SCALE, Dense, Fields
 from pinjoin.features.text import NO_TERM
 
+RECENT = 8
+"""Images that a person looked at last tell something; the others are forgotten."""
+
 
 @dataclass(frozen=True)
 class Context:
     """What is known of a request besides its query; features of what is not given are 0.
 
     recent: rows of a few images the user looked at or saved last. phrase: ids and weights of what
-    the user searched for (`Annotations.annotate`). locale: (candidates,) numbers, how well each
-    fits the user's: 1 or 0, say.
+    the user searched for (`Annotations.annotate`). locale: (images,) numbers, how well each of the
+    catalogue fits the user's: 1 or 0, say.
     """
 
     recent: Sequence[int] | npt.NDArray[np.integer[Any]] = ()

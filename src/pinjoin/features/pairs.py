@@ -265,7 +265,7 @@ class PairFeatures:
         base, scales = (np.array(part) for part in zip(*columns, strict=True))
         nothing = Signals.none(len(rows))
         made = self._columns(row, rows, nothing, base, scales.astype(np.float32))
-        locale = 0 if context.locale is None else context.locale
+        locale = 0 if context.locale is None else context.locale[rows]
         return dict(zip(pair_schema.CONTEXT, [*made.T, locale], strict=True))
 
 

@@ -27,7 +27,7 @@ from pinjoin.filters.evaluation import Binder, Values
 from pinjoin.filters.syntax import parse
 from pinjoin.lookup import Lookup
 
-__all__ = ["Filter", "FilterError", "Filters", "eligible", "filter_columns"]
+__all__ = ["Filter", "FilterError", "Filters", "eligible", "filter_columns", "quoted"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -88,6 +88,15 @@ def eligible(lookup: Lookup, text: str | Filter) -> Mask:
         mask[rows[rows != NO_ROW]] = True
     mask.flags.writeable = False
     return mask
+
+
+def quoted(text: str) -> str:
+    """Text as filters have it: between single quotes, its own doubled.
+
+    >>> quoted("rock 'n' roll")
+    "'rock ''n'' roll'"
+    """
+    return "'" + text.replace("'", "''") + "'"
 
 
 def filter_columns(lookup: Lookup) -> dict[str, Type]:

@@ -45,8 +45,11 @@ class LambdaMartConfig:
 
 @dataclass(frozen=True)
 class TreeModel:
-    """score = Σ trees − `base`, the trees' expectation in training, so that what the features
-    add (SHAP values) sums to the score, as in a linear model."""
+    """score = Σ trees − `base` + Σ linear × feature.
+
+    base: the trees' expectation in training, so that what the features add (SHAP values) sums to
+    the score, as in a linear model. linear: (features,) weights of what trees were not grown on.
+    """
 
     kind: ClassVar[str] = "lambdamart"
     about: About
@@ -54,9 +57,14 @@ class TreeModel:
     trees: tuple[str, ...]  # LightGBM's own text, by line
     base: float
     definitions: tuple[str, ...] = ()
+    linear: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "definitions", self.definitions or ("",) * len(self.features))
+        n = len(self.features)
+        object.__setattr__(self, "definitions", self.definitions or ("",) * n)
+        object.__setattr__(self, "linear", self.linear or (0.0,) * n)
+        good = len(self.linear) == n and bool(np.isfinite(self.linear).all())
+        check(good, "linear", "TreeModel", f"{n} finite numbers, one per feature", self.linear)
 
     @cached_property
     def _booster(self) -> Any:
@@ -70,18 +78,25 @@ class TreeModel:
 
     def score(self, X: Matrix) -> Floats:  # noqa: N803
         """See `Model.score`."""
-        scores: Floats = self._booster.predict(self._matrix(X), raw_score=True) - self.base
+        X = self._matrix(X)  # noqa: N806
+        scores: Floats = self._booster.predict(X, raw_score=True) - self.base
+        if any(self.linear):
+            scores += X @ self.linear
         return scores
 
     def contributions(self, X: Matrix) -> Floats:  # noqa: N803
-        """SHAP values, (documents, features)."""
-        parts: Floats = self._booster.predict(self._matrix(X), pred_contrib=True)[:, :-1]
+        """SHAP values and linear parts, (documents, features)."""
+        X = self._matrix(X)  # noqa: N806
+        parts: Floats = self._booster.predict(X, pred_contrib=True)[:, :-1] + X * self.linear
         return parts
 
     def numbers(self) -> dict[str, Any]:
         """Feature names, and the trees as LightGBM writes them."""
-        columns = zip(self.features, self.definitions, strict=True)
-        features = [{"name": n} | ({"definition": d} if d else {}) for n, d in columns]
+        columns = zip(self.features, self.definitions, self.linear, strict=True)
+        features = [
+            {"name": n} | ({"definition": d} if d else {}) | ({"linear": w} if w else {})
+            for n, d, w in columns
+        ]
         return {"features": features, "base": self.base, "trees": list(self.trees)}
 
     def _matrix(self, X: Matrix) -> Matrix:  # noqa: N803

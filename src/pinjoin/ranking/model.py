@@ -284,7 +284,8 @@ def _of_kind(kind: str, content: Mapping[str, Any], where: str) -> Model:
         from pinjoin.ranking.lambdamart import TreeModel
 
         trees, base = tuple(content["trees"]), float(content["base"])
-        return TreeModel(about, names, trees, base, definitions)
+        linear = tuple(float(f.get("linear", 0)) for f in features)
+        return TreeModel(about, names, trees, base, definitions, linear)
     raise InputError(
         f"{where} is a model of kind {kind!r}; pinjoin {pinjoin.__version__} knows linear and "
         "lambdamart. Use a later version, or train again."

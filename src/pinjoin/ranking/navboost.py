@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pinjoin.core.errors import InputError, check
+from pinjoin.core.types import Int64s
 from pinjoin.ranking.coec import (
     ACTION_CODES,
     ENGAGEMENT,
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 
 GAMMAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """The strengths that `tune_gamma` tries."""
+
+ELSEWHERE = -1
+"""In place of a cell: none that the log knows."""
+
+Place = tuple[str | None, str | None, str | None]
+"""Position, device and surface."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Navboost:
 
     Made of a log and its rates, then kept up to date event by event: after any events, in any
     order, the values are those of a log that holds them all, at the same rates. (Rates move
-    slowly; the next build computes them again.) Reading while another thread adds is safe:
+    slowly; the next training computes them again.) Reading while one other thread adds is safe:
     a reader sees an event or does not.
 
     >>> nb = Navboost(np.array([0.5]))
@@ -68,11 +76,16 @@ class Navboost:
         rates: npt.NDArray[np.floating[Any]],
         config: NavboostConfig | None = None,
         table: CoecTable | None = None,
+        places: Sequence[Place] = (),
+        until: int | None = None,
     ) -> None:
         """rates (cells,): expected weighted actions per impression; `table`: what is counted
-        already, with these rates and weights."""
+        already, with these rates and weights; places: of the cells, for `cell`; until: the time
+        (unix seconds) of the last event counted, None if unknown."""
         self.config = config or NavboostConfig()
         self.rates: Floats = np.asarray(rates, np.float64)
+        self.places, self.until = tuple(places), until
+        self._cells = {place: cell for cell, place in enumerate(self.places)}
         worth = action_weights(self.config.weights)
         self._worth = {name: float(worth[1 << code]) for name, code in ACTION_CODES.items()}
         empty = np.empty(0, np.uint32)
@@ -87,23 +100,37 @@ class Navboost:
         config = config or NavboostConfig()
         weights = action_weights(config.weights)
         shown, done = cell_totals(log.cell, log.done, len(log.cells), weights)
-        rates = expected_rates(shown, done, log.cells.levels, thin=config.thin).rates
+        rates = expected_rates(shown, done, log.cells.levels, thin=config.thin)
+        return Navboost.at_rates(log, rates.rates, config)
+
+    @staticmethod
+    def at_rates(log: EventLog, rates: Floats, config: NavboostConfig | None = None) -> Navboost:
+        """From a log and rates (cells,) that are known, of a log that holds more, say."""
+        config = config or NavboostConfig()
+        weights = action_weights(config.weights)
         table = coec_arrays(log.query, log.candidate, log.cell, log.done, rates, weights)
-        return Navboost(rates, config, table)
+        return Navboost(rates, config, table, log.cells.places(), log.until)
+
+    def cell(
+        self, position: str | None, device: str | None = None, surface: str | None = None
+    ) -> int:
+        """The number of a place, of one that the log did not know as well."""
+        return self._cells.get((position, device, surface), ELSEWHERE)
 
     def add(self, query: int, candidate: int, cell: int, action: str = "impression") -> None:
-        """Count one event: an impression at a cell, or an action on one.
+        """Count one event: an impression at a cell, or an action on one. What is shown elsewhere
+        than the log knows is expected to do as what was shown does.
 
         The caller sees to it that an event comes once. ConfigError for an unknown action or cell.
         """
         allowed = f"one of {', '.join(ACTION_CODES)}"
         check(action in ACTION_CODES, "action", "Navboost.add", allowed, action)
-        known = 0 <= cell < len(self.rates)
+        known = cell == ELSEWHERE or 0 <= cell < len(self.rates)
         check(known, "cell", "Navboost.add", f"from 0 to {len(self.rates) - 1}", cell)
         of_query = self._live.setdefault(query, {})
         actions, expected = of_query.get(candidate, (0.0, 0.0))
         if action == "impression":
-            expected += float(self.rates[cell])
+            expected += self._mean_rate if cell == ELSEWHERE else float(self.rates[cell])
         else:
             actions += self._worth[action]
         of_query[candidate] = (actions, expected)
@@ -119,21 +146,36 @@ class Navboost:
         """(weighted actions, expected) of each candidate for the query: float64 (candidates,)."""
         candidates = np.asarray(candidates)
         actions, expected = np.zeros((2, len(candidates)))
-        first = int(np.searchsorted(self.table.query, np.uint32(query), side="left"))
-        last = int(np.searchsorted(self.table.query, np.uint32(query), side="right"))
-        if last > first:
-            names = self.table.candidate[first:last]
-            at = np.minimum(np.searchsorted(names, candidates), len(names) - 1)
-            known = names[at] == candidates
-            actions[known] = self.table.actions[first + at[known]]
-            expected[known] = self.table.expected[first + at[known]]
-        live = self._live.get(query)
-        if live:
-            for i, candidate in enumerate(candidates.tolist()):
-                if (found := live.get(candidate)) is not None:
-                    actions[i] += found[0]
-                    expected[i] += found[1]
+        first, last = np.searchsorted(self.table.query, np.array([query, query + 1], np.uint32))
+        t = self.table
+        for names, done, likely in (
+            (t.candidate[first:last], t.actions[first:last], t.expected[first:last]),
+            self._live_of(query),
+        ):
+            if len(names):
+                at = np.minimum(np.searchsorted(names, candidates), len(names) - 1)
+                known = names[at] == candidates
+                actions[known] += done[at[known]]
+                expected[known] += likely[at[known]]
         return actions, expected
+
+    @cached_property
+    def _mean_rate(self) -> float:
+        shown = int(self.table.impressions.sum())
+        return float(self.table.expected.sum() / shown if shown else self.rates.mean())
+
+    def knows(self, query: int) -> bool:
+        """Whether anything was shown for a query."""
+        at = int(np.searchsorted(self.table.query, np.uint32(query)))
+        known = at < len(self.table) and int(self.table.query[at]) == query
+        return known or query in self._live
+
+    def _live_of(self, query: int) -> tuple[Int64s, Floats, Floats]:
+        """(candidates, ascending, their actions, expected) of what was added for a query."""
+        live = sorted(self._live.get(query, {}).copy().items())
+        names = np.array([name for name, _ in live], np.int64)
+        sums = np.array([pair for _, pair in live]).reshape(len(live), 2)
+        return names, sums[:, 0], sums[:, 1]
 
 
 @dataclass(frozen=True)
