@@ -4,58 +4,73 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 import pinjoin
 from pinjoin.core.errors import PinjoinError
 from pinjoin.serving.api import make_router
-from pinjoin.serving.border import Border
+from pinjoin.serving.border import Border, error_response
 from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.errors import ApiError, api_error
+from pinjoin.serving.operations import make_operations
+from pinjoin.serving.security import Gate
 from pinjoin.serving.service import Service
+from pinjoin.serving.signing_in import make_sign_in
+from pinjoin.serving.ui import routes as pages
+
+_TITLE = "Related items, live: what belongs next to an item, and why."
 
 
 def create_app(workspace: Path | str, config: ServeConfig | None = None) -> FastAPI:
-    """Serve a workspace. Raises SnapshotError where there is nothing to serve."""
+    """Serve a workspace.
+
+    Raises SnapshotError where there is nothing to serve, StoreError if the live database cannot
+    be used.
+    """
     config = config or ServeConfig()
+    gate = Gate(config)
     service = Service(Path(workspace), config)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            service.close()
+        await service.start()
+        yield
+        await service.close()
 
     app = FastAPI(
-        title="pinjoin", version=pinjoin.__version__, lifespan=lifespan, docs_url=None,
-        redoc_url=None,
+        title="pinjoin", summary=_TITLE, version=pinjoin.__version__, lifespan=lifespan,
+        docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service
     app.include_router(make_router(service))
-    if config.pages and find_spec("pinjoin.serving.ui"):
-        from pinjoin.serving.ui import routes
-
-        app.router.routes.extend(routes(service))
+    app.include_router(make_operations(service))
+    app.include_router(make_sign_in(gate))
+    if config.pages:
+        app.router.routes.extend(pages(service))
     for kind in (PinjoinError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _tell)
-    app.add_middleware(Border, config=config)
+    app.add_middleware(Border, config=config, metrics=service.metrics, gate=gate)
+    if config.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Idempotency-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     return app
 
 
 async def _tell(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         error = _of_validation(error)
-    told = api_error(error)
-    body = orjson.dumps(told.body(request.state.request_id))
-    return Response(body, told.status_code, told.headers, "application/json")
+    return error_response(api_error(error), request.state.request_id)
 
 
 def _of_validation(error: RequestValidationError) -> ApiError:

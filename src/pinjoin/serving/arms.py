@@ -20,6 +20,9 @@ class Chosen(NamedTuple):
     arm: str | None = None
 
 
+NO_CHOICE = Chosen(None)
+
+
 @dataclass(frozen=True)
 class Arms:
     """The arms of an experiment, and the models that rank in them; no experiment: none."""

@@ -33,7 +33,6 @@ class ServeConfig:
 
     body_bytes: int = 1 << 20  # of a request
     upload_bytes: int = 16 << 20  # of a picture
-    upload_pixels: int = 50_000_000
     most_results: int = 100  # on a page
     depth: int = 1_000  # results that pages of one list lead to, all together
     most_ids: int = 200  # of one request for several images
@@ -47,7 +46,7 @@ class ServeConfig:
     def __post_init__(self) -> None:
         caller = "ServeConfig"
         check(0 <= self.port < 1 << 16, "port", caller, "from 0 to 65535", self.port)
-        for name in ("body_bytes", "upload_bytes", "upload_pixels", "most_results", "most_ids",
+        for name in ("body_bytes", "upload_bytes", "most_results", "most_ids",
                      "most_events", "threads", "most_waiting"):  # fmt: skip
             check(getattr(self, name) >= 1, name, caller, "at least 1", getattr(self, name))
         enough = self.depth >= self.most_results

@@ -16,6 +16,8 @@ from pinjoin.recommender import Workspace
 from pinjoin.results import SOURCES, Ranking
 
 _SOURCES = [orjson.dumps(name) for name in SOURCES]
+_RESULT = b'%b,"score":%b,"source":%b,"shared_boards":%d,"reasons":%b%b}'
+_BECAUSE = b',"because":%b}'
 _KEPT = 100_000  # images, of some 200 bytes
 
 
@@ -43,20 +45,24 @@ class Heads:
         self._kept = {}
 
 
-def results_json(heads: Heads, ranking: Ranking, reasons: Sequence[Any] | None) -> bytes:
-    """The list of results; `reasons` is one for each, None: nobody asked for them."""
+def results_json(
+    heads: Heads,
+    ranking: Ranking,
+    reasons: Sequence[Any] | None,
+    because: Sequence[bytes] | None = None,
+) -> bytes:
+    """The list of results. reasons: one for each, None: nobody asked for them. because: of each
+    result a described image, without the closing brace, that is its member of this name."""
     columns = zip(
         heads.of(ranking.rows.tolist()),
         numbers_json(ranking.scores),
         [_SOURCES[source] for source in ranking.sources.tolist()],
         ranking.shared_boards.tolist(),
         [b"{}"] * len(ranking) if reasons is None else map(orjson.dumps, reasons),
+        [b""] * len(ranking) if because is None else [_BECAUSE % head for head in because],
         strict=True,
     )
-    results = [
-        b'%b,"score":%b,"source":%b,"shared_boards":%d,"reasons":%b}' % one for one in columns
-    ]
-    return b"[" + b",".join(results) + b"]"
+    return b"[" + b",".join([_RESULT % one for one in columns]) + b"]"
 
 
 def images_json(heads: Heads, rows: UInt32s) -> bytes:

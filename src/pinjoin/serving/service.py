@@ -7,70 +7,68 @@ next is told to come again instead of making all wait longer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
-import orjson
-
-from pinjoin.recommender import Wishes, Workspace, open_workspace
-from pinjoin.results import Ranking
-from pinjoin.serving.arms import Arms, Chosen
+from pinjoin.recommender import Workspace
+from pinjoin.serving import answers
+from pinjoin.serving.answers import Asked
+from pinjoin.serving.arms import Arms
 from pinjoin.serving.config import ServeConfig
-from pinjoin.serving.cursors import cursor_of, place_of
-from pinjoin.serving.encoding import Heads, images_json, object_json, results_json
 from pinjoin.serving.errors import ApiError
 from pinjoin.serving.images import Picture, Pictures
+from pinjoin.serving.metrics import Metrics
+from pinjoin.serving.switching import Opened, Switch
+from pinjoin.serving.writes import NewPin, Saved, Writer, events_of, save_of, takedown_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SHOWN = 100  # pins and boards of an image that are listed
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request for related images, beside its query."""
-
-    n: int = 20
-    cursor: str | None = None
-    explain: bool = False
-    user: str | None = None  # decides the arm
-    wishes: Wishes = field(default_factory=Wishes)
-
-
-class Opened:
-    """A snapshot in use."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self.heads = Heads(workspace)
-
 
 class Service:
-    """Answers as JSON bytes. Methods are coroutines; `workspace` is for threads of one's own."""
+    """Reads answer as JSON bytes. `workspace` is for threads of one's own, started by `run`.
+
+    Coroutines raise UnknownIdError, InputError, ConfigError, StoreError, and ApiError.
+    """
 
     def __init__(self, path: Path, config: ServeConfig) -> None:
-        """Raises SnapshotError where there is nothing to serve."""
+        """Raises SnapshotError where there is nothing to serve, StoreError if the live database
+        cannot be used."""
         self.path = path
         self.config = config
+        self.metrics = Metrics()
         self.arms = Arms(config.experiment, config.arms)
-        self.opened = Opened(open_workspace(path, model=config.model))
+        self._switch = Switch(path, config, self.metrics)
+        self._writer = Writer(self._switch.store, self.metrics)
+        self._pictures = Pictures()
         self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="serving")
         self._waiting = 0
-        self._pictures = Pictures()
+
+    @property
+    def opened(self) -> Opened:
+        """What is served now. Keep it for the length of one request, not longer."""
+        return self._switch.opened
 
     @property
     def workspace(self) -> Workspace:
-        """The one that is served now. Keep it for the length of one request, not longer."""
+        """The workspace of what is served now."""
         return self.opened.workspace
 
-    def close(self) -> None:
+    async def start(self) -> None:
+        """Answer the first requests as fast as later ones; look for new snapshots from now on."""
+        await self._switch.start()
+
+    async def close(self) -> None:
         """Let go of everything."""
+        await self._switch.close()
         self._threads.shutdown()
+
+    def state(self) -> dict[str, Any]:
+        """Whether all is well, for those who watch."""
+        return self._switch.state()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something in a thread. ApiError if too many wait for one."""
@@ -85,120 +83,68 @@ class Service:
             self._waiting -= 1
 
     async def related(self, id: str, asked: Asked, request_id: str) -> bytes:
-        """What belongs next to an image. UnknownIdError; ApiError; ConfigError."""
-        return await self.run(self._related, self.opened, id, asked, request_id)
+        """What belongs next to an image."""
+        asked = self._with_arm(asked)
+        return await self.run(answers.related, self.opened, id, asked, self.config, request_id)
+
+    async def related_to_several(self, ids: Sequence[str], asked: Asked, request_id: str) -> bytes:
+        """What belongs next to several images; those that are not known are named."""
+        asked, answer = self._with_arm(asked), answers.related_to_several
+        return await self.run(answer, self.opened, ids, asked, self.config, request_id)
+
+    async def related_to_board(self, id: str, asked: Asked, request_id: str) -> bytes:
+        """More ideas for a board."""
+        asked, answer = self._with_arm(asked), answers.related_to_board
+        return await self.run(answer, self.opened, id, asked, self.config, request_id)
 
     async def related_to_picture(self, picture: bytes, asked: Asked, request_id: str) -> bytes:
-        """What looks like a picture that is not of the catalogue. InputError if it is none."""
-        return await self.run(self._related_to_picture, self.opened, picture, asked, request_id)
+        """What looks like a picture that is not of the catalogue."""
+        answer = answers.related_to_picture
+        return await self.run(answer, self.opened, picture, asked, request_id)
 
     async def pin(self, id: str) -> bytes:
         """Everything known of an image; of its pins and boards, the first."""
-        return await self.run(_pin, self.opened, id)
+        return await self.run(answers.pin, self.opened, id)
 
     async def board(self, id: str, n: int, cursor: str | None) -> bytes:
         """A board and a page of the images on it, most popular first."""
-        return await self.run(_board, self.opened, id, n, cursor)
+        return await self.run(answers.board, self.opened, id, n, cursor)
+
+    async def search(self, words: str, n: int, cursor: str | None) -> bytes:
+        """Images of which these words are said, or whose id begins with them."""
+        return await self.run(answers.search, self.opened, words, n, cursor, self.config)
 
     async def picture(self, id: str, width: int | None) -> Picture:
-        """The picture of an image. UnknownIdError; ApiError where there is none."""
+        """The picture of an image."""
         return await self.run(self._pictures.find, self.workspace, id, width)
 
-    def _related(self, opened: Opened, id: str, asked: Asked, request_id: str) -> bytes:
-        known = opened.workspace
+    async def save(self, pin: NewPin, key: str) -> Saved:
+        """Save a pin: durable, and part of all answers of this process, when this returns."""
+        submission, saved = await self.run(save_of, self.workspace, pin, key)
+        receipt = await self._writer.submit(submission)
+        await self._show(receipt.sequence)
+        return replace(saved, sequence=receipt.sequence, repeated=receipt.repeated)
+
+    async def take_down(self, kind: str, id: str, user: str | None = None) -> int:
+        """Take a pin, board or image down for ever; the sequence of it."""
+        submission = await self.run(takedown_of, self.workspace, kind, id, user)
+        receipt = await self._writer.submit(submission)
+        await self._show(receipt.sequence)
+        return receipt.sequence
+
+    async def events(self, given: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
+        """Store the good ones of a batch of events, and say what is wrong with the others."""
+        submission, problems = events_of(given, key)
+        answer: dict[str, Any] = {"stored": 0, "repeated": False, "rejected": problems}
+        if submission is not None:
+            receipt = await self._writer.submit(submission)
+            answer |= {"stored": len(submission.changes), "repeated": receipt.repeated}
+        return answer
+
+    def _with_arm(self, asked: Asked) -> Asked:
         chosen = self.arms.choose(self.path, asked.wishes.model, asked.user)
-        query = known.find(id)
-        request = (id, replace(asked.wishes, model=chosen.model), asked.user)
-        start = place_of(asked.cursor, *request)
-        depth = min(start + asked.n, self.config.depth)
-        ranking = known.rank(query, depth, replace(asked.wishes, model=chosen.model))
-        [head] = opened.heads.of([query])
-        more = start + asked.n < self.config.depth and len(ranking) == depth
-        cursor = cursor_of(depth, *request) if more else None
-        return _answer(
-            opened, head + b"}", ranking.after(start), chosen, request_id, asked.explain, cursor
-        )
+        return replace(asked, wishes=replace(asked.wishes, model=chosen.model), chosen=chosen)
 
-    def _related_to_picture(
-        self, opened: Opened, picture: bytes, asked: Asked, request_id: str
-    ) -> bytes:
-        query = {"signature": None, "pin_id": None, "image": None, "title": None}
-        ranking = opened.workspace.rank_picture(picture, asked.n, asked.wishes)
-        return _answer(
-            opened, orjson.dumps(query), ranking, Chosen(None), request_id, asked.explain, None
-        )
-
-
-def _answer(
-    opened: Opened,
-    query: bytes,
-    ranking: Ranking,
-    chosen: Chosen,
-    request_id: str,
-    explain: bool,
-    cursor: str | None,
-    more: Iterable[tuple[str, bytes]] = (),
-) -> bytes:
-    """The one shape of answers."""
-    reasons = opened.workspace.reasons(ranking) if explain else None
-    return object_json(
-        [
-            ("query", query),
-            ("snapshot", orjson.dumps(opened.workspace.snapshot.name)),
-            ("model", orjson.dumps(ranking.model)),
-            ("experiment", orjson.dumps(chosen.experiment)),
-            ("arm", orjson.dumps(chosen.arm)),
-            ("request_id", orjson.dumps(request_id)),
-            *more,
-            ("results", results_json(opened.heads, ranking, reasons)),
-            ("next_cursor", orjson.dumps(cursor)),
-        ]
-    )
-
-
-def _pin(opened: Opened, id: str) -> bytes:
-    known = opened.workspace
-    row = known.find(id)
-    pin = known.pinjoin(row)
-    looks = known.pictures.looks_like(row) if known.pictures else []
-    return orjson.dumps(
-        {
-            "snapshot": known.snapshot.name,
-            "signature": pin.signature,
-            "pin_id": pin.pin_id,
-            "image": pin.image,
-            "title": pin.title,
-            "has_picture": known.image_path(row) is not None,
-            "n_pins": len(pin.pins),
-            "n_boards": len(pin.boards),
-            "pins": pin.pins[:_SHOWN],
-            "boards": pin.boards[:_SHOWN],
-            "annotations": _named(known.annotations.of(row)),
-            "categories": _named(known.categories.of(row)),
-            "topics": _named(known.topics.of(row)),
-            "looks_like": looks,
-        }
-    )
-
-
-def _board(opened: Opened, id: str, n: int, cursor: str | None) -> bytes:
-    known = opened.workspace
-    board = known.board(known.find_board(id))
-    start = place_of(cursor, "board", id)
-    end = start + n
-    about = {
-        "snapshot": known.snapshot.name,
-        "board_id": board.board_id,
-        "title": board.title,
-        "description": board.description,
-        "category": board.category,
-        "n_images": len(board.images),
-    }
-    images = images_json(opened.heads, np.asarray(board.images[start:end]))
-    following = cursor_of(end, "board", id) if end < len(board.images) else None
-    parts = [(name, orjson.dumps(value)) for name, value in about.items()]
-    return object_json([*parts, ("images", images), ("next_cursor", orjson.dumps(following))])
-
-
-def _named(pairs: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
-    return [{"name": name, "weight": float(weight)} for name, weight in pairs]
+    async def _show(self, sequence: int) -> None:
+        """Have what was stored show in answers."""
+        await self.run(self.opened.apply_now, sequence)

@@ -1,0 +1,66 @@
+"""Finding a start by words: an id, what is said of images, what stands in titles and ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pinjoin.candidates.content import Content
+from pinjoin.core.errors import UnknownIdError
+from pinjoin.core.types import UInt32s
+from pinjoin.recommender import Workspace
+
+
+def find_images(known: Workspace, words: str, n: int) -> UInt32s:
+    """Rows of images for what someone typed, each once, the n best.
+
+    First the image that has it as id; then those of which most is said in these words; then those
+    whose title contains them, or whose id begins with them, most popular first. A longer list
+    begins with the shorter one.
+    """
+    words = words.strip()
+    if not words:
+        return np.empty(0, np.uint32)
+    parts = [_by_id(known, words), _by_words(known, words, n)]
+    found = _distinct(parts)
+    if len(found) < n:
+        found = _distinct([found, _by_beginning(known, words)])
+    return found[:n]
+
+
+def _by_id(known: Workspace, words: str) -> UInt32s:
+    try:
+        return np.array([known.find(words)], np.uint32)
+    except UnknownIdError:
+        return np.empty(0, np.uint32)
+
+
+def _by_words(known: Workspace, words: str, n: int) -> UInt32s:
+    ids, weights = known.annotations.annotate(words)
+    if not len(ids):
+        return np.empty(0, np.uint32)
+    nothing = np.zeros(known.topics.vectors.shape[1], np.float32)
+    said = Content(None, ids, weights, nothing)
+    return known.neighbours.search(said, n)[0]
+
+
+def _by_beginning(known: Workspace, words: str) -> UInt32s:
+    """By popularity, as rows are."""
+    images = known.snapshot.table("images")
+    contains = pc.match_substring(images["title"], words, ignore_case=True)
+    begins = pc.starts_with(images["pin_id"], words)
+    either = pc.or_kleene(pc.fill_null(contains, False), begins)
+    return _rows(either)
+
+
+def _rows(mask: Any) -> UInt32s:
+    return np.flatnonzero(mask.to_numpy(zero_copy_only=False)).astype(np.uint32)
+
+
+def _distinct(parts: list[UInt32s]) -> UInt32s:
+    rows = np.concatenate(parts)
+    _, first = np.unique(rows, return_index=True)
+    found: UInt32s = rows[np.sort(first)].astype(np.uint32)
+    return found

@@ -1,0 +1,186 @@
+"""What is served now, and the way to the next: noticed, opened beside, warmed up, switched to.
+
+Requests that began with the last one end with it: it is let go of when they must be done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pinjoin.core.errors import PinjoinError
+from pinjoin.live.errors import StoreError
+from pinjoin.live.store import Store, open_store
+from pinjoin.ranking.store import current_model
+from pinjoin.recommender import Wishes, Workspace, open_workspace
+from pinjoin.serving.config import ServeConfig
+from pinjoin.serving.encoding import Heads
+from pinjoin.serving.logs import say
+from pinjoin.serving.metrics import Metrics
+from pinjoin.snapshot.workspace import current_name
+
+LIVE_FILE = "live.db"
+
+_GRACE_S = 30.0  # longer than any request takes
+_AGAIN_S = 30.0  # until what could not be opened is tried again
+_WARM_ROWS = 3  # images that are asked before others may
+
+
+class Wanted(NamedTuple):
+    """What the workspace says is to be served."""
+
+    snapshot: str | None
+    model: str | None
+
+
+class Opened:
+    """A snapshot in use."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.heads = Heads(workspace)
+
+    def apply_now(self, sequence: int) -> None:
+        """Have all that was stored up to a sequence show."""
+
+    def warm_up(self) -> None:
+        """Map files, compile and load what the first requests would wait for."""
+        known = self.workspace
+        for row in range(min(_WARM_ROWS, known.n_images)):
+            ranking = known.rank(row, 20, Wishes())
+            known.reasons(ranking)
+            self.heads.of(ranking.rows.tolist())
+        if known.pictures is not None:
+            with suppress(PinjoinError):  # then only uploads fail, and say why
+                known.encoder  # noqa: B018 - it is loaded when first asked for
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Switch:
+    """Holds what is served, and the live store. For the event loop."""
+
+    def __init__(self, path: Path, config: ServeConfig, metrics: Metrics) -> None:
+        """Raises SnapshotError, StoreError."""
+        self._path, self._config, self._metrics = path, config, metrics
+        self.store = None if config.read_only else _open_store(path, config)
+        self._wanted = self._now_wanted()
+        self.opened = self._open()
+        self._database_up = self.store is not None
+        self._problem: str | None = None
+        self._failed: tuple[Wanted, float] | None = None
+        self._retired: list[tuple[Opened, float]] = []
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Warm up, then look for what is new."""
+        await asyncio.to_thread(self.opened.warm_up)
+        self._tell_metrics()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Let go of everything; what was submitted is written first."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+        for opened in (self.opened, *(one for one, _ in self._retired)):
+            await asyncio.to_thread(opened.close)
+        if self.store is not None:
+            await asyncio.to_thread(self.store.close)
+
+    def state(self) -> dict[str, Any]:
+        """Whether all is well."""
+        known = self.opened.workspace
+        database = "none" if self.store is None else "up" if self._database_up else "down"
+        return {
+            "ready": self._watching is not None,
+            "snapshot": known.snapshot.name,
+            "model": known.model,
+            "database": database,
+            "writes": self._database_up,
+            "problem": self._problem,
+        }
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.watch_s)
+            try:
+                await self._look_at_database()
+                await self._look_for_snapshot()
+                await self._let_go()
+            except Exception as error:  # whatever it is, what is served goes on being served
+                say("watching failed", logging.ERROR, error)
+
+    async def _look_at_database(self) -> None:
+        if self.store is None:
+            return
+        try:
+            await asyncio.to_thread(self.store.state)
+            up = True
+        except StoreError as error:
+            up = False
+            if self._database_up:
+                say("database down", logging.ERROR, problem=str(error))
+        if up and not self._database_up:
+            say("database up")
+        self._database_up = up
+        self._metrics.database.set(up)
+
+    async def _look_for_snapshot(self) -> None:
+        try:
+            wanted = await asyncio.to_thread(self._now_wanted)
+        except PinjoinError as error:
+            self._problem = str(error)
+            return
+        if wanted == self._wanted:
+            self._problem = None
+            return
+        if self._failed and self._failed[0] == wanted and time.monotonic() < self._failed[1]:
+            return
+        try:
+            new = await asyncio.to_thread(self._open_warm)
+        except Exception as error:
+            self._failed = wanted, time.monotonic() + _AGAIN_S
+            self._problem = f"{wanted.snapshot} cannot be served, so the last one is: {error}"
+            self._metrics.switches.labels("failed").inc()
+            say("switch failed", logging.ERROR, error, snapshot=wanted.snapshot)
+            return
+        self._retired.append((self.opened, time.monotonic() + _GRACE_S))
+        self.opened, self._wanted, self._problem = new, wanted, None
+        self._metrics.switches.labels("done").inc()
+        self._tell_metrics()
+        say("switched", snapshot=new.workspace.snapshot.name, model=new.workspace.model)
+
+    async def _let_go(self) -> None:
+        now = time.monotonic()
+        for opened, until in self._retired[:]:
+            if until <= now:
+                self._retired.remove((opened, until))
+                await asyncio.to_thread(opened.close)
+
+    def _now_wanted(self) -> Wanted:
+        model = self._config.model or current_model(self._path)
+        return Wanted(current_name(self._path), model)
+
+    def _open(self) -> Opened:
+        return Opened(open_workspace(self._path, model=self._config.model))
+
+    def _open_warm(self) -> Opened:
+        opened = self._open()
+        opened.warm_up()
+        return opened
+
+    def _tell_metrics(self) -> None:
+        self._metrics.images.set(self.opened.workspace.n_images)
+        self._metrics.opened_at.set_to_current_time()
+        self._metrics.database.set(self._database_up)
+
+
+def _open_store(path: Path, config: ServeConfig) -> Store:
+    return open_store(config.database or path / LIVE_FILE)

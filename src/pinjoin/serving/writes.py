@@ -1,0 +1,140 @@
+"""What clients change: saves, events, takedowns. Durable before they are acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pinjoin.core.errors import InputError, UnknownIdError
+from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns
+from pinjoin.live.store import Store
+from pinjoin.live.submissions import Receipt, Submission, derived_id
+from pinjoin.recommender import Workspace
+from pinjoin.serving.errors import ApiError
+from pinjoin.serving.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class NewPin:
+    """A pin to be saved: of an image of the catalogue (`id`), or of another (`image`); to a board
+    that there is (`board_id`), to a new one (`new_board`: its columns), or to none."""
+
+    id: str | None = None  # a pin id, signature or image reference
+    image: str | None = None  # path or address
+    board_id: str | None = None
+    new_board: Mapping[str, Any] | None = None
+    pin_id: str | None = None  # None: it gets one
+    title: str | None = None
+    description: str | None = None
+    link: str | None = None
+    user_id: str | None = None
+    created_at: int | None = None  # unix seconds; None: now
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A pin that is durable. repeated: it was so before, by a request of the same key."""
+
+    pin_id: str
+    board_id: str | None
+    sequence: int
+    repeated: bool
+
+
+def save_of(known: Workspace, pin: NewPin, key: str) -> tuple[Submission, Saved]:
+    """What to store for a pin, and what will then be known of it but for the sequence.
+
+    Ids that are not given follow from the key: a repetition makes the same ones. Raises
+    UnknownIdError for an image or board that is not there, InputError for a field that may not be.
+    """
+    if (pin.id is None) == (pin.image is None):
+        raise InputError("A save must have either id, an image of the catalogue, or image.")
+    if pin.board_id is not None and pin.new_board is not None:
+        raise InputError("A save must have board_id or a new board, not both.")
+    image = pin.image
+    if pin.id is not None:
+        [described] = known.describe([known.find(pin.id)])
+        image = described["image"]
+    board_id = pin.board_id
+    changes: list[Change] = []
+    if pin.new_board is not None:
+        about = {"user_id": pin.user_id, "created_at": pin.created_at, **pin.new_board}
+        board_id = about.pop("board_id", None) or derived_id(key, 0)
+        changes.append(Board(board_id, **about))
+    elif board_id is not None:
+        known.find_board(board_id)
+    made = Save(
+        pin.pin_id or derived_id(key, 1),
+        board_id,
+        image,  # type: ignore[arg-type]
+        pin.title,
+        pin.description,
+        pin.link,
+        pin.user_id,
+        pin.created_at,
+    )
+    submission = Submission(key, (*changes, made))
+    return submission, Saved(made.pin_id, made.board_id, 0, False)
+
+
+def takedown_of(known: Workspace, kind: str, id: str, user: str | None) -> Submission:
+    """What to store to take something down. Raises UnknownIdError if it is not there."""
+    if kind == "board":
+        known.find_board(id)
+    else:
+        row = known.find(id)
+        if kind == "image":
+            id = known.describe([row])[0]["signature"]
+        elif all(pin["pin_id"] != id for pin in known.pinjoin(row).pins):
+            raise UnknownIdError(id, ())
+    return Submission(f"takedown:{uuid.uuid4().hex}", (Deletion(kind, id, user),))
+
+
+def events_of(
+    given: Sequence[Mapping[str, Any]], key: str
+) -> tuple[Submission | None, list[dict[str, Any]]]:
+    """What to store of a batch of events, and what is wrong with the others, by their place."""
+    good, problems = [], []
+    for place, fields in enumerate(given):
+        try:
+            good.append(_event(fields))
+        except InputError as error:
+            problems.append({"place": place, "message": str(error)})
+    return (Submission(key, tuple(good)) if good else None), problems
+
+
+def _event(given: Mapping[str, Any]) -> Event:
+    names = columns(Event)
+    if unknown := [name for name in given if name not in names]:
+        raise InputError(f"event: {unknown[0][:80]!r} is none of {', '.join(names)}.")
+    position = given.get("position")
+    if type(position) is int:
+        position = str(position)
+    return Event(**{**dict.fromkeys(names), **given, "position": position})
+
+
+class Writer:
+    """Stores submissions, and has them show."""
+
+    def __init__(self, store: Store | None, metrics: Metrics) -> None:
+        """store None: nothing is taken in."""
+        self.store = store
+        self._metrics = metrics
+
+    async def submit(self, submission: Submission) -> Receipt:
+        """Wait until it is durable. Raises StoreError, ApiError."""
+        if self.store is None:
+            raise ApiError(403, "read_only", "This server takes nothing in.")
+        try:
+            receipt = await asyncio.wrap_future(self.store.submit(submission))
+        except Exception as error:
+            reason = type(error).__name__.removesuffix("Error").lower()
+            self._metrics.refused.labels(reason).inc(len(submission.changes))
+            raise
+        if not receipt.repeated:
+            for change in submission.changes:
+                self._metrics.stored.labels(type(change).__name__.lower()).inc()
+        return receipt
