@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import pinjoin
-from pinjoin.candidates.nearest import ExactHamming
+from pinjoin.candidates.nearest import ExactHamming, TextNeighbours
 from pinjoin.features.text import NO_TERM
 from pinjoin.report import write_report
 
@@ -71,15 +71,16 @@ def measure(data: Path, name: str, folder: Path, html: Path | None) -> None:
     kind_of = np.array([kind[name] for name in image])
     assert ws.pictures is not None
     hamming = ExactHamming(ws.pictures.bits)
+    said = ws.annotations
+    words = TextNeighbours(said.ids, said.weights, len(said.terms))
     scores: dict[str, list[float]] = {"chance": [], "text": [], "pictures": [], "related": []}
     sources: Counter[str] = Counter()
     for query in cold:
         row = ws.find(query)
         same = kind_of == kind_of[row]
         assert not len(ws.incidence.boards_of(row))
-        said = ws.annotations.ids[row] != NO_TERM
-        words = ws.annotations.ids[row][said], ws.annotations.weights[row][said]
-        by_text, _ = ws._content._text.search(*words, 10, exclude=[row])
+        of_it = said.ids[row] != NO_TERM
+        by_text, _ = words.search(said.ids[row][of_it], said.weights[row][of_it], 10, exclude=[row])
         by_sight, _ = hamming.search(ws.pictures.bits[row], 10, exclude=[row])
         results = ws.related(query, 10, explain=False)
         sources.update(one.source for one in results)

@@ -9,6 +9,11 @@ from test_build import build
 
 import pinjoin
 from pinjoin.core.errors import InputError, UnknownIdError
+from pinjoin.features.pairs import PairConfig
+from pinjoin.ranker import feature_config
+from pinjoin.ranking.model import About, LinearModel, split_schema
+from pinjoin.ranking.store import save_model
+from pinjoin.recommender import Wishes
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,36 @@ def test_an_item_on_no_board_finds_what_is_like_it(pictured):
     found = pictured.related("p3", 5)
     assert {one.pin_id for one in found[:2]} & {"p0", "p1"}
     assert all(one.shared_boards == 0 for one in found)
+
+
+def model_of(workspace: pinjoin.Workspace, trained_on: str) -> LinearModel:
+    """One that likes what is on many boards, and nothing else."""
+    names, definitions = split_schema(workspace.pair_features().schema)
+    about = About.now(trained_on, trained_on, "0" * 64, config=feature_config(PairConfig()))
+    weights = np.array([float(name == "quality.log_boards") for name in names])
+    means, scales = np.zeros(len(names)), np.ones(len(names))
+    return LinearModel(about, names, weights, means, scales, definitions)
+
+
+def test_who_shares_no_board_is_ranked_by_likeness_unless_the_model_learned_that(pictured):
+    """A model of boards has never seen such a query; one of logs may have."""
+    for trained_on in ("boards", "logs"):
+        save_model(pictured.path, model_of(pictured, trained_on), use=False)
+    query, copy = pictured.find("p3"), pictured.find("p1")
+    rows, scores, _ = pictured.neighbours.search(pictured.content_of(query), 6)
+    likeness = {r: s for r, s in zip(rows.tolist(), scores, strict=True) if r not in (query, copy)}
+    for model in ("boards", "count"):
+        found = pictured.rank(query, 3, Wishes(model=model))
+        assert found.rows.tolist() == list(likeness)[:3], "the best first, copies of it later"
+        assert found.scores.tolist() == list(likeness.values())[:3]
+        assert (found.model, pictured.reasons(found)[0].get("contributions")) == ("count", None)
+    apart = pictured.rank(query, 3, Wishes(model="boards", diversity=1.0)).rows.tolist()
+    assert apart[0] == next(iter(likeness))
+    assert apart != list(likeness)[:3]
+    popular = pictured.rank(query, 3, Wishes(model="logs"))
+    assert (popular.model, pictured.incidence.degrees[popular.rows].tolist()) == ("logs", [1, 1, 1])
+    together = pictured.rank(pictured.find("p0"), 3, Wishes(model="boards"))
+    assert together.model == "boards"
 
 
 def test_a_picture_from_outside(pictured, tmp_path):

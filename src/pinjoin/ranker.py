@@ -52,6 +52,12 @@ class Ranker:
     features: PairFeatures
     navboost: Navboost | None = None  # what people did, for models that count it
 
+    @property
+    def knows_the_alone(self) -> bool:
+        """Whether it may have seen queries that share no board with anything: a model that was
+        learned from boards has not, and would order theirs by popularity more than by likeness."""
+        return self.model.about.trained_on != "boards"
+
     def informed(self, query: int, found: Retrieved) -> Retrieved:
         """The candidates with what people did with each of them for this query."""
         if self.navboost is None or not self.navboost.knows(query):

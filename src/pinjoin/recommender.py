@@ -219,16 +219,20 @@ class Workspace(Contents):
 
     def _rank(self, query: int, wish: Wishes, eligible: Bools | None) -> Ranked:
         ranker, boosts = self.ranker_of(wish.model), self._boosts(wish)
+        by_likeness = self._is_alone(query) and not (ranker and ranker.knows_the_alone)
+        ranker = None if by_likeness else ranker
         context = self.context(wish.recent, wish.phrase, wish.locale)
         boosted = np.array(list(boosts), np.uint32)
         found = self.retrieval.find(
             query,
             eligible=eligible,
-            alike=None if ranker is None else partial(self.alike, query),
+            alike=partial(self.alike, query) if ranker or by_likeness else None,
             wanted=(boosted, BOOSTED) if boosts else None,
             board_weights=self._board_weights(query) if wish.near else None,
         )
-        if ranker is None:
+        if by_likeness:
+            scores = self.neighbours.similarity(self.content_of(query), found.rows)
+        elif ranker is None:
             scores = by_count(found.signals)
         else:
             found = ranker.informed(query, found)
@@ -237,6 +241,11 @@ class Workspace(Contents):
         places = ranked.places(boosted)
         scores[places[places >= 0]] += np.array(list(boosts.values()), np.float32)[places >= 0]
         return self._diversified(ranked, wish.diversity) if wish.diversity else ranked
+
+    def _is_alone(self, query: int) -> bool:
+        """Whether nothing is on a board with an image."""
+        boards = self.incidence.boards_of(query)
+        return not any(len(self.incidence.images_of(board)) > 1 for board in boards)
 
     def _diversified(self, ranked: Ranked, diversity: float) -> Ranked:
         """The best ones in the order of maximal marginal relevance by content."""
