@@ -75,8 +75,9 @@ class Snapshot:
         if file not in self._opened:
             if file not in self.manifest.files:
                 raise SnapshotError(
-                    f"The snapshot {self.name} has no {file}. It has: "
-                    f"{', '.join(sorted(self.manifest.files))}."
+                    f"The snapshot {self.name}, made by pinjoin {self.manifest.pinjoin_version}, "
+                    f"has no {file}. It has: {', '.join(sorted(self.manifest.files))}. If it was "
+                    "made by an earlier pinjoin, build again: `pinjoin build WORKSPACE …`."
                 )
             self._opened[file] = check_readable(self.path / file)
         return self._opened[file]
