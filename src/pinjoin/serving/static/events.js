@@ -1,7 +1,7 @@
 // The log of what was seen and done: an impression once at least half of a card has been on the
 // screen for a second; clicks and saves of cards; and, on the page that a click led to, what is
 // done there, as actions on the card that was clicked. Cards without a request are not logged.
-import { post, uniqueKey } from "./server.js";
+import { post, uniqueKey, user } from "./server.js";
 
 const SEEN_SHARE = 0.5;
 const SEEN_MS = 1000;
@@ -23,7 +23,7 @@ function device() {
 function eventOf(card) {
   const { query, surface, arm } = card.closest(".masonry").dataset;
   const { request, position, id } = card.dataset;
-  const event = { request_id: request, query, candidate: id, position, device: device(), surface };
+  const event = { request_id: request, query, candidate: id, position, device: device(), surface, user_id: user };
   return arm ? { ...event, arm } : event;
 }
 

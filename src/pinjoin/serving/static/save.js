@@ -1,11 +1,14 @@
 // The dialog that saves an image to a board: one that is there, found by typing, or a new one.
-import { address, post, uniqueKey } from "./server.js";
+import { address, post, uniqueKey, user } from "./server.js";
 import { noteAction, noteHere } from "./events.js";
 
 const PAUSE_MS = 120;
+const RECENT = "pinjoin.recent-boards";
+const MOST_RECENT = 5;
 let dialog, field, list, problem;
 let subject = null; // what is being saved: its element, its button, and the key of the attempt
 let options = [];
+let listed = ""; // what was typed when the options were found
 let chosen = 0;
 let asked = 0;
 
@@ -20,9 +23,18 @@ function open(button) {
   dialog.querySelector(".what").replaceChildren(picture, name);
   problem.textContent = "";
   field.value = "";
+  options = [];
+  show();
   dialog.showModal();
   field.focus();
   suggest();
+}
+
+const recent = () => JSON.parse(localStorage.getItem(RECENT) ?? "[]");
+
+function remember(board) {
+  const others = recent().filter((one) => one.id !== board.id);
+  localStorage.setItem(RECENT, JSON.stringify([board, ...others].slice(0, MOST_RECENT)));
 }
 
 async function suggest() {
@@ -36,6 +48,11 @@ async function suggest() {
     // A new board can be made all the same.
   }
   if (mine !== asked) return;
+  listed = typed;
+  if (!typed) {
+    const used = recent();
+    boards = [...used, ...boards.filter((board) => used.every((one) => one.id !== board.id))];
+  }
   options = boards;
   const known = boards.some((board) => board.title.toLowerCase() === typed.toLowerCase());
   if (typed && !known) options = [...boards, { title: typed, isNew: true }];
@@ -73,16 +90,19 @@ async function save(option) {
   const wish = option.isNew ? `new ${option.title}` : option.id;
   if (!subject.keys.has(wish)) subject.keys.set(wish, uniqueKey());
   const { holder, button } = subject;
-  const board = option.isNew ? { title: option.title } : { id: option.id };
+  const board = option.isNew ? { board: { title: option.title } } : { board_id: option.id };
+  const pin = { id: holder.dataset.id, user_id: user, key: subject.keys.get(wish), ...board };
   try {
-    const saved = await post("/ui/saves", { key: subject.keys.get(wish), image: holder.dataset.id, board });
+    const { board_id: id } = await post("/v1/saves", pin);
     if (holder.matches(".card")) noteAction(holder, "save");
     else noteHere(holder.dataset.id, "save");
     button.classList.add("done");
     button.querySelector("span").textContent = "Saved";
-    list_board(holder, saved.board);
+    const saved = { id, title: option.title };
+    remember(saved);
+    listBoard(holder, saved);
     dialog.close();
-    tell(saved.board);
+    tell(saved);
   } catch (error) {
     problem.textContent = error.message;
   } finally {
@@ -92,16 +112,17 @@ async function save(option) {
 
 function boardLink(board) {
   const link = document.createElement("a");
-  link.href = board.href;
+  link.href = address(`/board/${encodeURIComponent(board.id)}`);
   link.textContent = board.title;
   return link;
 }
 
-function list_board(holder, board) {
+function listBoard(holder, board) {
   const boards = holder.querySelector("[data-boards]");
-  if (!boards || [...boards.querySelectorAll("a")].some((link) => link.href === board.href)) return;
+  const link = boardLink(board);
+  if (!boards || [...boards.querySelectorAll("a")].some((other) => other.href === link.href)) return;
   const row = document.createElement("li");
-  row.append(boardLink(board));
+  row.append(link);
   boards.prepend(row);
 }
 
@@ -118,9 +139,10 @@ function onKey(event) {
     event.preventDefault();
     chosen = (chosen + step + options.length) % options.length;
     show();
-  } else if (event.key === "Enter" && options[chosen]) {
+  } else if (event.key === "Enter") {
     event.preventDefault();
-    save(options[chosen]);
+    if (listed !== field.value.trim()) suggest(); // never save to a board that was not shown
+    else if (options[chosen]) save(options[chosen]);
   }
 }
 

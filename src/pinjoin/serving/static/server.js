@@ -1,6 +1,9 @@
 // Requests to the server this page came from.
 const { base } = document.body.dataset;
 
+/** Who looks, until the browser is closed: nobody knows more of them. */
+export const { user } = document.body.dataset;
+
 export const address = (path) => `${base}${path}`;
 
 export const uniqueKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;
