@@ -2,14 +2,15 @@
 
     python benchmarks/walk.py [--data DIR] [--parts quality,speed] [--shape small|large] [--json F]
 
-Quality, on catalogues in DIR (`movies`, `ikea`: a pins.csv each). For each of `--seeds` seeds:
-half of the boards of four images or more, drawn at random, are test boards. From each, in row
-order, one image is hidden, drawn from those that keep at least two boards once it is (else "on no
-board" would give it away); boards without such an image are left out. The query is another image
-of the board, drawn at random. All hidings are done before anything is computed. Only images that
-still have two boards or more compete, the query does not. nDCG@100 = 1 / log2(rank + 1) of the
-hidden image, 0 past rank 100 or if it is not found; ties by popularity. Means over queries, then
-seeds; ± is the standard error over seeds of the difference to the count.
+Quality, on catalogues in DIR (`movies`, `ikea`: a pins.csv each) and on a made-up sparse one of
+50,000 images with 2.7 boards each, where walks need more steps. For each of `--seeds` seeds: half
+of the boards of four images or more, drawn at random, are test boards. From each, in row order, one
+image is hidden, drawn from those that keep at least two boards once it is (else "on no board" would
+give it away); boards without such an image are left out. The query is another image of the board,
+drawn at random. All hidings are done before anything is computed. Only images that still have two
+boards or more compete, the query does not. nDCG@100 = 1 / log2(rank + 1) of the hidden image, 0
+past rank 100 or if it is not found; ties by popularity. Means over queries (1,000 of a split at
+most), then seeds; ± is the standard error over seeds of the difference to the count.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 import candidates
 import numpy as np
 import probe
+from synthetic import CatalogueShape, catalogue
 
 from pinjoin.candidates.cooccurrence import Cooccurrence, CooccurrenceConfig
 from pinjoin.candidates.walk import RandomWalk, WalkConfig
@@ -36,6 +38,8 @@ from pinjoin.core.incidence import Incidence, group_pairs
 
 EVERYTHING = 1 << 62
 STEPS = (1_000, 4_000, 10_000, 40_000)
+SPARSE = CatalogueShape(images=50_000, saves=150_000, images_per_topic=300, max_board=300)
+ASKED = 1_000  # queries of one split, at most
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ def hide(whole: Incidence, seed: int) -> Completion:
             queries.append(int(rng.choice(np.delete(images, place))))
     board = np.repeat(np.arange(whole.n_boards), whole.sizes)[keep]
     left = Incidence.from_pairs(board, whole.board_images[keep], whole.n_boards, whole.n_images)
-    return Completion(left, np.array(queries), np.array(hidden))
+    some = np.sort(rng.permutation(len(queries))[:ASKED])
+    return Completion(left, np.array(queries)[some], np.array(hidden)[some])
 
 
 def contestants(left: Incidence) -> dict[str, Callable[[int], np.ndarray]]:
@@ -123,24 +128,23 @@ def contestants(left: Incidence) -> dict[str, Callable[[int], np.ndarray]]:
     }
 
 
-def quality_part(folder: Path, seeds: int) -> dict[str, Any]:
-    whole = read_catalogue(folder)
+def quality_part(name: str, whole: Incidence, seeds: int) -> dict[str, Any]:
     found: dict[str, list[tuple[float, float]]] = {}
     asked = []
     for seed in range(seeds):
         split = hide(whole, seed)
         asked.append(len(split.queries))
-        for name, top in contestants(split.incidence).items():
-            found.setdefault(name, []).append(split.score(top))
-    print(f"\n{folder.name}: {statistics.mean(asked):.0f} queries, {seeds} seeds; nDCG@100, ms")
+        for how, top in contestants(split.incidence).items():
+            found.setdefault(how, []).append(split.score(top))
+    print(f"\n{name}: {statistics.mean(asked):.0f} queries, {seeds} seeds; nDCG@100, ms")
     base = np.array([score for score, _ in found["count"]])
     rows: dict[str, Any] = {"queries": asked}
-    for name, runs in found.items():
+    for how, runs in found.items():
         scores, times = np.array(runs).T
         error = float((scores - base).std(ddof=1) / math.sqrt(seeds)) if seeds > 1 else math.nan
-        rows[name] = {"ndcg": scores.tolist(), "ms": float(times.mean())}
+        rows[how] = {"ndcg": scores.tolist(), "ms": float(times.mean())}
         print(
-            f"  {name:<24}{scores.mean():8.4f} ± {error:.4f}  (seed 0: {scores[0]:.4f})"
+            f"  {how:<24}{scores.mean():8.4f} ± {error:.4f}  (seed 0: {scores[0]:.4f})"
             f"{times.mean():9.3f} ms",
             flush=True,
         )
@@ -190,9 +194,12 @@ def main() -> None:
     figures: dict[str, Any] = {"machine": probe.machine()}
     for name in ("movies", "ikea") if "quality" in options.parts else ():
         if (options.data / name).is_dir():
-            figures[name] = quality_part(options.data / name, options.seeds)
+            figures[name] = quality_part(name, read_catalogue(options.data / name), options.seeds)
         else:
             print(f"no {name} in {options.data}: left out")
+    if "quality" in options.parts:
+        sparse = Incidence.from_matrix(catalogue(SPARSE))
+        figures["sparse"] = quality_part("sparse", sparse, options.seeds)
     if "speed" in options.parts:
         figures[options.shape] = speed_part(options.shape)
     if options.json:
