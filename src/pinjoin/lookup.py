@@ -77,10 +77,9 @@ class Lookup:
 
     def find_board(self, board_id: str) -> int:
         """The row of a board. Raises UnknownIdError."""
-        index = self._index("board_ids", self._boards.table["board_id"])
-        row = index.find(board_id)
+        row = self._board_ids.find(board_id)
         if row is None:
-            raise UnknownIdError(board_id, index.close_matches(board_id))
+            raise UnknownIdError(board_id, self._board_ids.close_matches(board_id))
         return row
 
     def signatures(self) -> pa.ChunkedArray:
@@ -126,8 +125,20 @@ class Lookup:
     def _signatures(self) -> IdIndex:
         return self._index("signatures", self.signatures())
 
+    @cached_property
+    def _pin_ids(self) -> IdIndex:
+        return self._index("pin_ids", self._pins.table["pin_id"])
+
+    @cached_property
+    def _board_ids(self) -> IdIndex:
+        return self._index("board_ids", self._boards.table["board_id"])
+
+    @cached_property
+    def _reference_ids(self) -> IdIndex:
+        return self._index("references", self.snapshot.table("references")["reference"])
+
     def _find_pins(self, ids: pa.Array | pa.ChunkedArray) -> Int64s:
-        pins = self._index("pin_ids", self._pins.table["pin_id"]).find_all(ids)
+        pins = self._pin_ids.find_all(ids)
         found = pins >= 0
         rows = np.full(len(pins), -1, np.int64)
         images = self.snapshot.array("pin_image")[pins[found]]
@@ -141,7 +152,7 @@ class Lookup:
         if not self.snapshot.has("references"):
             return self.find_signatures(references)
         table = self.snapshot.table("references")
-        found = self._index("references", table["reference"]).find_all(references)
+        found = self._reference_ids.find_all(references)
         known = found >= 0
         found[known] = table["image_row"].take(pa.array(found[known])).to_numpy()
         return found
@@ -151,6 +162,5 @@ class Lookup:
         return IdIndex(array(f"{name}.offsets"), array(f"{name}.rows"), strings)
 
     def _suggestions(self, id: str) -> list[str]:
-        pins = self._index("pin_ids", self._pins.table["pin_id"])
-        both = [*pins.close_matches(id, 2), *self._signatures.close_matches(id, 2)]
+        both = [*self._pin_ids.close_matches(id, 2), *self._signatures.close_matches(id, 2)]
         return list(dict.fromkeys(both))[:3]
