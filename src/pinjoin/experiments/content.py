@@ -1,0 +1,66 @@
+"""Baselines by content alone: pictures, words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pinjoin.candidates.nearest import ExactHamming, TextNeighbours
+from pinjoin.core.types import Float32s, UInt32s
+from pinjoin.data.splits import hidden_saves
+from pinjoin.experiments.scorers import Factory, NotRun, OnRebuilt, Rows, Scorer, Split
+from pinjoin.training.left_out import Described, describe_without, pins_of_saves
+
+
+def visual(split: Split) -> Scorer:
+    """By the Hamming distance of the fc6 bits, among images that have a picture."""
+    pictures = split.workspace.pictures
+    if pictures is None:
+        raise NotRun("the workspace was built without pictures")
+    bits, present = pictures.bits, pictures.present
+    old = split.rebuilt.old
+    rows = np.flatnonzero((split.held.eligible & present)[old])
+    index = ExactHamming(np.ascontiguousarray(bits[old[rows]]))
+
+    def best(query: int, k: int) -> Rows:
+        asked = old[query]
+        return rows[index.search(bits[asked], k)[0]] if present[asked] else rows[:0]
+
+    return OnRebuilt(split, best, only_eligible=True)
+
+
+def text(split: Split) -> Scorer:
+    """By the cosine of annotations. What the hidden pins and their boards say is left out."""
+    ids, weights = annotations_left(split)
+    n_terms = len(split.workspace.annotations.terms)
+    old = split.rebuilt.old
+    rows = np.flatnonzero(split.held.eligible[old])
+    index = TextNeighbours(ids[old[rows]], weights[old[rows]], n_terms)
+
+    def best(query: int, k: int) -> Rows:
+        return rows[index.search(ids[old[query]], weights[old[query]], k)[0]]
+
+    return OnRebuilt(split, best, only_eligible=True)
+
+
+def annotations_left(split: Split) -> tuple[UInt32s, Float32s]:
+    """(ids, weights) of all images, as `Annotations` has them, without what hidden pins say."""
+    workspace = split.workspace
+    said = workspace.annotations
+    boards, images = hidden_saves(split.whole, split.held)
+    rows = np.unique(images)
+    left = describe_without(
+        workspace,
+        Described(said, workspace.topics, workspace.categories),
+        rows,
+        pins_of_saves(workspace, boards, images),
+        split.incidence,
+    ).annotations
+    ids, weights = np.array(said.ids), np.array(said.weights)
+    ids[rows], weights[rows] = left.ids, left.weights
+    return ids, weights
+
+
+CONTENT: Mapping[str, Factory] = {"visual": visual, "text": text}
+"""By their names in the table."""
