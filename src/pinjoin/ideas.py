@@ -67,11 +67,11 @@ def ideas(known: Workspace, queries: Sequence[int], n: int, wish: Wishes | None 
     rows, votes, voters = _votes(lists)
     distinct, at = np.unique(rows, return_inverse=True)
     sums = np.bincount(at, votes, len(distinct)).astype(np.float32)
-    best, scores = top_rows(sums, distinct, len(distinct))
-    able = ~np.isin(best, given)
+    order = top_rows(sums, distinct, len(distinct))
+    order = order[~np.isin(distinct[order], given)]
     if known.copies is not None:
-        able &= known.copies.distinct(best, given)
-    best, scores = best[able][:n], scores[able][:n]
+        order = order[known.copies.distinct(distinct[order], given)]
+    best, scores = distinct[order[:n]], sums[order[:n]]
     highest = _first_of_each(rows, votes, best)
     sources, shared = (
         np.concatenate([getattr(one, name) for one in lists.values()])[highest]

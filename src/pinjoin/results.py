@@ -52,15 +52,20 @@ class Ranked:
     context: Context | None
     boosts: Mapping[int, float]
     first: UInt32s = field(default_factory=lambda: np.empty(0, np.uint32))
+    _place_of: dict[int, int] = field(default_factory=dict, repr=False)  # of the best so far
 
     def best(self, k: int) -> tuple[UInt32s, Float32s]:
-        rows, scores = top_rows(self.scores, self.found.rows, max(k, len(self.first)))
-        rows[: len(self.first)] = self.first
-        scores[: len(self.first)] = self.scores[self.places(self.first)]
-        return rows[:k], scores[:k]
+        places = top_rows(self.scores, self.found.rows, max(k, len(self.first)))
+        places[: len(self.first)] = self.places(self.first)
+        rows = self.found.rows[places]
+        self._place_of.update(zip(rows.tolist(), places.tolist(), strict=True))
+        return rows[:k], self.scores[places[:k]]
 
     def places(self, rows: UInt32s) -> Int64s:
         """Where rows stand among the candidates; −1: nowhere."""
+        known = [self._place_of.get(row, -1) for row in rows.tolist()]
+        if -1 not in known:
+            return np.array(known, np.int64)
         order = self._by_row
         if not len(order):
             return np.full(len(rows), -1, np.int64)

@@ -31,23 +31,20 @@ def top_k(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.uint32]:
 
 def top_rows(
     scores: npt.NDArray[np.float32], rows: npt.NDArray[np.uint32], k: int
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
-    """The k rows of highest score and their scores, highest first, ties by row.
+) -> npt.NDArray[np.int64]:
+    """Positions of the k highest scores, highest first, ties by row.
 
     scores: (n,) float32, none NaN; rows: (n,) uint32 in any order.
 
-    >>> found, scores = top_rows(np.array([2, 5, 2], np.float32), np.array([9, 4, 7], np.uint32), 2)
-    >>> found.tolist(), scores.tolist()
-    ([4, 7], [5.0, 2.0])
+    >>> top_rows(np.array([2, 5, 2], np.float32), np.array([9, 4, 7], np.uint32), 2).tolist()
+    [1, 2]
     """
     check(k >= 0, "k", "top_rows", "a number ≥ 0", k)
-    bits = (np.asarray(scores, np.float32) + np.float32(0)).view(np.uint32)  # −0 is 0
-    sign = np.uint32(1 << 31)
-    rising = np.where(bits & sign, ~bits, bits | sign)  # ordered as the scores are
-    keys = (~rising).astype(np.uint64) << np.uint64(32) | rows
-    if k < len(keys):
-        keys = np.partition(keys, k)[:k]
-    keys.sort()
-    rising = ~(keys >> np.uint64(32)).astype(np.uint32)
-    found = np.where(rising & sign, rising & ~sign, ~rising).astype(np.uint32)
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32), found.view(np.float32)
+    n = len(scores)
+    if 0 < k < n:
+        lowest = np.partition(scores, n - k)[n - k]
+        some = np.flatnonzero(scores >= lowest)
+    else:
+        some = np.arange(n if k else 0)
+    best: npt.NDArray[np.int64] = some[np.lexsort((rows[some], -scores[some]))[:k]]
+    return best
