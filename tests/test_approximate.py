@@ -60,10 +60,7 @@ def index(request, built, stored):
     if request.param == "taken over":
         return ApproximateHamming.build(np.concatenate([CODES, ADDED]), earlier=stored)
     if request.param == "growing":
-        growing = GrowingHamming(opened)
-        growing.add(ADDED[:60])
-        growing.add(ADDED[60:])
-        return growing
+        return GrowingHamming(opened, ADDED)
     return opened
 
 
@@ -160,8 +157,7 @@ def test_small_indexes_are_exact(n, k):
 
 
 def test_an_added_code_is_found_at_once(stored):
-    index = GrowingHamming(ApproximateHamming.open(stored, CODES))
-    index.add(ADDED[:1])
+    index = GrowingHamming(ApproximateHamming.open(stored, CODES), ADDED[:1])
     rows, distances = index.search(ADDED[0], 1)
     assert (rows.tolist(), distances.tolist()) == ([len(CODES)], [0])
 

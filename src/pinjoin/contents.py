@@ -110,8 +110,15 @@ class Contents(Lookup):
         limit = int(_COPY_SHARE * self.pictures.n_bits)
         return HammingCopies(self.pictures.bits, self.pictures.present, limit)
 
+    def popular(self, k: int) -> UInt32s:
+        """The k most popular images: rows are by popularity."""
+        return np.arange(min(k, self.n_images), dtype=np.uint32)
+
+    def popular_in_category(self, row: int, k: int) -> UInt32s:
+        """Up to k images of an image's categories: see `Categories.popular`."""
+        return self.categories.popular(row, k)
+
     def popularity(self, rows: UInt32s) -> Float32s:
         """Boards that hold each row, (rows,) float32."""
-        indptr = self.incidence.image_indptr
-        boards: Float32s = (indptr[rows + np.int64(1)] - indptr[rows]).astype(np.float32)
+        boards: Float32s = self.graph.by_image.sizes_of(rows).astype(np.float32)
         return boards

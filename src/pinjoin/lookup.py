@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pinjoin.core.errors import UnknownIdError
 from pinjoin.core.ids import IdIndex, as_ids
-from pinjoin.core.incidence import Incidence
+from pinjoin.core.incidence import Graph, Incidence
 from pinjoin.core.types import NO_ROW, BoardJoin, Int64s, PinJoin, UInt32s
 from pinjoin.joins.image_files import known_file
 from pinjoin.joins.references import normalise_references
@@ -36,6 +36,11 @@ class Lookup:
             array("image_boards.indptr"),
             array("image_boards"),
         )
+
+    @property
+    def graph(self) -> Graph:
+        """Which images are on which boards, now."""
+        return self.incidence
 
     def find(self, id: str) -> int:
         """The image row of a pin id, a signature or an image reference (tried in this order)."""
@@ -67,13 +72,13 @@ class Lookup:
         first, last = self.snapshot.array("image_pins.indptr")[row : row + 2]
         pins = self.snapshot.array("image_pins")[first:last]
         [image] = self.describe([row])
-        boards = self._boards.dicts(self.incidence.boards_of(row))
+        boards = self._boards.dicts(self.graph.boards_of(row))
         return PinJoin(row, **image, pins=self._pins.dicts(pins), boards=boards)
 
     def board(self, row: int) -> BoardJoin:
         """A board and the images on it, most popular first."""
         [board] = self._boards.dicts([row], ["board_id", "title", "description", "category"])
-        return BoardJoin(row, **board, images=self.incidence.images_of(row))
+        return BoardJoin(row, **board, images=self.graph.images_of(row))
 
     def find_board(self, board_id: str) -> int:
         """The row of a board. Raises UnknownIdError."""
@@ -99,11 +104,11 @@ class Lookup:
 
     @property
     def n_images(self) -> int:
-        return self.incidence.n_images
+        return self.graph.n_images
 
     @property
     def n_boards(self) -> int:
-        return self.incidence.n_boards
+        return self.graph.n_boards
 
     @property
     def n_pins(self) -> int:

@@ -37,13 +37,13 @@ def count_shared(known: Contents, query: int, rows: UInt32s) -> list[int]:
 
 
 def _shared(known: Contents, query: int, row: int) -> UInt32s:
-    graph = known.incidence
+    graph = known.graph
     return np.intersect1d(graph.boards_of(query), graph.boards_of(row), assume_unique=True)
 
 
 def _boards_shared(known: Contents, query: int, row: int) -> list[dict[str, Any]]:
-    shared, indptr = _shared(known, query, row), known.incidence.board_indptr
-    sizes = indptr[shared + np.int64(1)] - indptr[shared]
+    shared = _shared(known, query, row)
+    sizes = known.graph.by_board.sizes_of(shared)
     smallest = shared[np.argsort(sizes, kind="stable")[:_BOARDS_NAMED]]
     return known.describe_boards(smallest)
 

@@ -205,12 +205,12 @@ class Workspace(Contents):
     @cached_property
     def cooccurrence(self) -> Cooccurrence:
         """Counts shared boards when asked; nothing is precomputed."""
-        return Cooccurrence(self.incidence)
+        return Cooccurrence(self.graph)
 
     @cached_property
     def retrieval(self) -> Retrieval:
         """Finds what there is to rank."""
-        return Retrieval(self.cooccurrence, RandomWalk(self.incidence, None, self.snapshot.name))
+        return Retrieval(self.cooccurrence, RandomWalk(self.graph, None, self.snapshot.name))
 
     def alike(self, query: int, k: int) -> Part:
         """The k rows most alike in content, and the source of each."""
@@ -265,11 +265,11 @@ class Workspace(Contents):
             return rows, scores
 
         def in_category(k: int) -> tuple[UInt32s, Float32s]:
-            rows = self.categories.popular(query, k)
+            rows = self.popular_in_category(query, k)
             return rows, self.popularity(rows)
 
         def popular(k: int) -> tuple[UInt32s, Float32s]:
-            rows = np.arange(min(k, self.n_images), dtype=np.uint32)  # rows are by popularity
+            rows = self.popular(k)
             return rows, self.popularity(rows)
 
         content, names = self.content_of(query), dict[int, int]()

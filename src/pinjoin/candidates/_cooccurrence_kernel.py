@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pinjoin.core._incidence_kernel import span
 from pinjoin.core._simd_kernel import (
     append_lanes,
     keep_above,
@@ -40,23 +41,22 @@ def count_pairs(
     begin: Any,
     end: Any,
     image_boards: Any,
-    board_indptr: Any,
-    board_images: Any,
+    by_board: Any,
     counters: Any,
     flags: Any,
 ) -> None:
     """Raise the counter of every image on image_boards[begin:end] and flag its group of rows."""
+    bounds, step, board_images = by_board
     known = _U(len(image_boards))
     for i in range(begin, end):
         if i + _AHEAD < known:  # a board is met at random: ask early, across queries too
-            ahead = _U(image_boards[i + _AHEAD])
-            line = _U(board_indptr[ahead])
-            stop = min(_U(board_indptr[ahead + _U(1)]), line + _MOST_ASKED)
+            line, stop = span(bounds, step, _U(image_boards[i + _AHEAD]))
+            stop = min(stop, line + _MOST_ASKED)
             while line < stop:
                 prefetch(board_images, line)
                 line += _U(16)
-        board = _U(image_boards[i])
-        for p in range(_U(board_indptr[board]), _U(board_indptr[board + _U(1)])):
+        first, last = span(bounds, step, _U(image_boards[i]))
+        for p in range(first, last):
             row = _U(board_images[p])
             counters[row] += counters.dtype.type(1)
             flags[row >> _GROUP] = 1
@@ -169,8 +169,7 @@ def _top(
     begin: Any,
     end: Any,
     image_boards: Any,
-    board_indptr: Any,
-    board_images: Any,
+    by_board: Any,
     counters: Any,
     others: Any,
     out_rows: Any,
@@ -178,7 +177,7 @@ def _top(
     at: Any,
 ) -> Any:
     flags, groups, singles, repeated, histogram = others
-    count_pairs(begin, end, image_boards, board_indptr, board_images, counters, flags)
+    count_pairs(begin, end, image_boards, by_board, counters, flags)
     counters[query] = 0  # a query is no candidate of its own
     n_groups = flagged_groups(flags, groups)
     most = k if min_count <= 1 else _U(0)
@@ -196,10 +195,8 @@ def count_block(
     last: Any,
     k: Any,
     min_count: Any,
-    image_indptr: Any,
-    image_boards: Any,
-    board_indptr: Any,
-    board_images: Any,
+    by_image: Any,
+    by_board: Any,
     small: Any,
     wide: Any,
     others: Any,
@@ -213,19 +210,20 @@ def count_block(
     (uint8) and `wide` (uint32; may be empty where no image is on more than 255 boards) are all
     zero on entry and exit, as are flags and histogram of `others`.
     """
+    bounds, step, image_boards = by_image
     at = _U(out_indptr[0])
     for query in range(_U(first), _U(last)):
-        begin, end = _U(image_indptr[query]), _U(image_indptr[query + _U(1)])
+        begin, end = span(bounds, step, query)
         start = at
         if end - begin <= _U(255):
             at = _top(
-                query, _U(k), min_count, begin, end, image_boards, board_indptr, board_images,
-                small, others, out_rows, out_counts, at,
+                query, _U(k), min_count, begin, end, image_boards, by_board, small, others,
+                out_rows, out_counts, at,
             )  # fmt: skip
         else:
             at = _top(
-                query, _U(k), min_count, begin, end, image_boards, board_indptr, board_images,
-                wide, others, out_rows, out_counts, at,
+                query, _U(k), min_count, begin, end, image_boards, by_board, wide, others,
+                out_rows, out_counts, at,
             )  # fmt: skip
         while at > start and np.uint32(out_counts[at - _U(1)]) < np.uint32(min_count):
             at -= _U(1)
@@ -233,14 +231,17 @@ def count_block(
 
 
 @njit(cache=True, nogil=True)
-def pairs_per_query(image_indptr: Any, image_boards: Any, board_indptr: Any) -> Any:
-    """(queries,) int64: how many counter increments each query takes."""
-    n = len(image_indptr) - 1
-    pairs = np.zeros(n, np.int64)
-    for query in range(n):
-        for p in range(_U(image_indptr[query]), _U(image_indptr[query + 1])):
-            board = _U(image_boards[p])
-            pairs[query] += board_indptr[board + _U(1)] - board_indptr[board]
+def pairs_per_query(first: Any, last: Any, by_image: Any, by_board: Any) -> Any:
+    """(queries,) int64: how many counter increments each of the queries [first, last) takes."""
+    bounds, step, image_boards = by_image
+    pairs = np.zeros(last - first, np.int64)
+    for query in range(_U(first), _U(last)):
+        begin, end = span(bounds, step, query)
+        total = _U(0)
+        for p in range(begin, end):
+            start, stop = span(by_board.bounds, by_board.step, _U(image_boards[p]))
+            total += stop - start
+        pairs[query - _U(first)] = total
     return pairs
 
 

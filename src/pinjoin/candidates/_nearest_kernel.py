@@ -19,6 +19,7 @@ _I64 = ir.IntType(64)
 _GROUP = _U(6)
 _LINE = _U(8)  # uint64 words of a cache line
 _AHEAD = _U(6)  # rows met at random that are asked for before they are needed
+_MARKS = 1 << 16
 _STREAM = _U(1024)  # words ahead, where rows come in order: past what the processor does itself
 
 
@@ -239,3 +240,23 @@ def text_nearest(
         out_rows[i] = rows[order[i]]
         out_scores[i] = scores[order[i]]
     return kept
+
+
+@njit(cache=True, nogil=True)
+def text_cosines(ids: Any, weights: Any, their_ids: Any, their_weights: Any, out: Any) -> None:
+    """out[i] = Σ weight · weight over the terms that row i of (rows, width) shares with the query.
+
+    ids differ; those of weight 0 are padding.
+    """
+    known = np.zeros(_MARKS, np.uint8)  # whether a term of these last bits is the query's
+    for place in range(len(ids)):
+        known[_U(ids[place]) % _U(_MARKS)] |= np.uint8(weights[place] > 0)
+    n, width = their_ids.shape
+    for i in range(n):
+        total = np.float32(0)
+        for j in range(width):
+            if known[_U(their_ids[i, j]) % _U(_MARKS)]:
+                for place in range(len(ids)):
+                    if ids[place] == their_ids[i, j]:
+                        total += weights[place] * their_weights[i, j]
+        out[i] = total

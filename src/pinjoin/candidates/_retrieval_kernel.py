@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pinjoin.core._incidence_kernel import span
+
 _U = np.uint64
 _COUNT, _RARE, _SHARE, _WALK = _U(0), _U(1), _U(2), _U(3)
 
@@ -31,11 +33,12 @@ def first_of_each(
     cache line. Boards are added in row order: the same sums in every run.
     out: rows, sources, counts, Σ 1 / ln(size) and Σ 1 / size over the shared boards, walk score.
     """
-    image_indptr, image_boards, board_indptr, board_images = graph
+    by_image, (bounds, step, board_images) = graph
     rows, kinds, counts, adamic_adar, resource_allocation, walk = out
-    boards = image_boards[_U(image_indptr[query]) : _U(image_indptr[query + 1])]
+    first, last = span(by_image.bounds, by_image.step, _U(query))
+    boards = by_image.values[first:last]
     for board in boards:
-        first, last = _U(board_indptr[board]), _U(board_indptr[board + 1])
+        first, last = span(bounds, step, _U(board))
         size = np.float64(last - first)
         rare, share = np.float32(1.0 / np.log(max(size, 2.0))), np.float32(1.0 / size)
         for p in range(first, last):
@@ -60,7 +63,8 @@ def first_of_each(
         sums[row, _COUNT] = np.float32(-1.0)
         n += 1
     for board in boards:
-        for p in range(_U(board_indptr[board]), _U(board_indptr[board + 1])):
+        first, last = span(bounds, step, _U(board))
+        for p in range(first, last):
             _clear(sums, _U(board_images[p]))
     for i in range(len(visited)):
         sums[_U(visited[i]), _WALK] = np.float32(0.0)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from pinjoin.candidates._cooccurrence_kernel import count_pairs, flagged_groups
+from pinjoin.core._incidence_kernel import span
 from pinjoin.core._simd_kernel import append_lanes, lanes_above
 from pinjoin.core._topk_kernel import descending_keys, top_k_order
 
@@ -20,10 +21,12 @@ UNIT = 2.0**32
 
 
 @njit(cache=True, nogil=True)
-def _add_weights(boards: Any, weights: Any, indptr: Any, images: Any, sums: Any) -> None:
+def _add_weights(boards: Any, weights: Any, by_board: Any, sums: Any) -> None:
+    bounds, step, images = by_board
     for i in range(_U(len(boards))):
         board = _U(boards[i])
-        for p in range(_U(indptr[board]), _U(indptr[board + _U(1)])):
+        first, last = span(bounds, step, board)
+        for p in range(first, last):
             sums[_U(images[p])] += weights[board]
 
 
@@ -61,10 +64,8 @@ def score_block(
     k: Any,
     min_count: Any,
     kind: Any,
-    image_indptr: Any,
-    image_boards: Any,
-    board_indptr: Any,
-    board_images: Any,
+    by_image: Any,
+    by_board: Any,
     degrees: Any,
     board_weights: Any,
     image_factors: Any,
@@ -77,13 +78,14 @@ def score_block(
     """Top k of the queries [first, last) by a score. Counters, flags and sums of `scratch` are all
     zero on entry and exit."""
     counters, flags, groups, rows, counts, sums, scores, keys, order, spare, bins = scratch
-    n_boards = float(len(board_indptr) - 1)
+    bounds, step, image_boards = by_image
+    n_boards = float(len(board_weights))
     at = _U(out_indptr[0])
     for query in range(_U(first), _U(last)):
-        begin, end = _U(image_indptr[query]), _U(image_indptr[query + _U(1)])
-        count_pairs(begin, end, image_boards, board_indptr, board_images, counters, flags)
+        begin, end = span(bounds, step, query)
+        count_pairs(begin, end, image_boards, by_board, counters, flags)
         if kind == WEIGHTED:
-            _add_weights(image_boards[begin:end], board_weights, board_indptr, board_images, sums)
+            _add_weights(image_boards[begin:end], board_weights, by_board, sums)
             sums[query] = _U(0)
         counters[query] = 0
         found = _seen(counters, groups, flagged_groups(flags, groups), rows)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pinjoin.core._incidence_kernel import span
 from pinjoin.core._simd_kernel import prefetch
 from pinjoin.core._topk_kernel import descending_keys, top_k_order
 
@@ -73,10 +74,8 @@ def walk(
     walks: Any,
     hops: Any,
     decay: Any,
-    image_indptr: Any,
-    image_boards: Any,
-    board_indptr: Any,
-    board_images: Any,
+    by_image: Any,
+    by_board: Any,
     weights: Any,
     seed: Any,
     scratch: Any,
@@ -92,6 +91,8 @@ def walk(
     Later hops go by random numbers.
     """
     at, chances, places, sizes, boards, randoms = scratch
+    image_bounds, image_step, image_boards = by_image
+    board_bounds, board_step, board_images = by_board
     biased = len(weights) > 0
     offset = unit(mixed(seed))
     shift = _U(unit(mixed(seed + _GAMMA)) * float(walks))
@@ -117,9 +118,8 @@ def walk(
                     kept += _U(chances[j] < going)
                 n = kept
             for j in range(n):
-                row = _U(at[j])
-                start = _U(image_indptr[row])
-                degree = _U(image_indptr[row + _U(1)]) - start
+                start, end = span(image_bounds, image_step, _U(at[j]))
+                degree = end - start
                 if hop == _U(0):
                     along = chances[j] * float(degree)
                     pick = min(_U(along), degree - _U(1))
@@ -134,23 +134,22 @@ def walk(
             for j in range(n):
                 board = _U(image_boards[places[j]])
                 if biased:
-                    start = _U(image_indptr[at[j]])
+                    start, _ = span(image_bounds, image_step, _U(at[j]))
                     board, state = _accepted_board(
                         board, start, sizes[j], image_boards, weights, state
                     )
                 boards[j] = board
-                prefetch(board_indptr, board)
+                prefetch(board_bounds, board * board_step)
             for j in range(n):
-                board = _U(boards[j])
-                start = _U(board_indptr[board])
-                size = _U(board_indptr[board + _U(1)]) - start
+                start, end = span(board_bounds, board_step, _U(boards[j]))
+                size = end - start
                 places[j] = start + (((randoms[j] >> _HALF) * size) >> _HALF)
                 prefetch(board_images, places[j])
             for j in range(n):
                 row = board_images[places[j]]
                 at[j] = row
                 visits[n_visits + j] = row
-                prefetch(image_indptr, _U(row))
+                prefetch(image_bounds, _U(row) * image_step)
             n_visits += n
             if hop == _U(0):
                 for j in range(n):
@@ -272,18 +271,18 @@ def sampled_walk(
     out_scores: Any,
 ) -> Any:
     """The k images that walks visit most, and visits per walk: (how many, hops taken)."""
-    image_indptr, image_boards, board_indptr, board_images = graph
+    by_image, by_board = graph
     walkers, visits, spare, rows, ends, tally, histogram = scratch
     walks = _U(walks)
     stop = (walks + _U(_FIRST_LOOK - 1)) // _U(_FIRST_LOOK) if enough_images > 0 else walks
     n_visits = taken = _U(0)
     while taken < walks:
         n_visits = walk(
-            query, taken, stop, walks, hops, decay, image_indptr, image_boards, board_indptr,
-            board_images, weights, mixed(_U(query) * _GAMMA + seed), walkers, visits, n_visits,
+            query, taken, stop, walks, hops, decay, by_image, by_board, weights,
+            mixed(_U(query) * _GAMMA + seed), walkers, visits, n_visits,
         )  # fmt: skip
         taken = stop
-        sort_rows(visits, n_visits, len(image_indptr), spare, histogram)
+        sort_rows(visits, n_visits, _U(len(by_image.bounds)) // by_image.step, spare, histogram)
         if taken < walks and _often(visits, n_visits, enough_visits) >= _U(enough_images):
             break
         stop = min(stop * _U(2), walks)
@@ -294,9 +293,8 @@ def sampled_walk(
 
 
 @njit(cache=True, nogil=True)
-def _weight_of_boards(row: Any, image_indptr: Any, image_boards: Any, weights: Any) -> Any:
+def _weight_of_boards(first: Any, last: Any, image_boards: Any, weights: Any) -> Any:
     """The sum of the weights of an image's boards; their number, if unweighted."""
-    first, last = _U(image_indptr[row]), _U(image_indptr[row + _U(1)])
     if len(weights) == 0:
         return float(last - first)
     total = 0.0
@@ -310,18 +308,18 @@ def _to_boards(
     rows: Any,
     masses: Any,
     n_rows: Any,
-    image_indptr: Any,
-    image_boards: Any,
+    by_image: Any,
     weights: Any,
     board_mass: Any,
     boards: Any,
 ) -> Any:
     """Half a hop: add the images' mass to their boards'; returns how many boards have some."""
+    bounds, step, image_boards = by_image
     n_boards = _U(0)
     for i in range(n_rows):
-        row = _U(rows[i])
-        share = masses[i] / _weight_of_boards(row, image_indptr, image_boards, weights)
-        for p in range(_U(image_indptr[row]), _U(image_indptr[row + _U(1)])):
+        first, last = span(bounds, step, _U(rows[i]))
+        share = masses[i] / _weight_of_boards(first, last, image_boards, weights)
+        for p in range(first, last):
             board = _U(image_boards[p])
             boards[n_boards] = board
             n_boards += _U(board_mass[board] == 0.0)
@@ -333,18 +331,18 @@ def _to_boards(
 def _to_images(
     boards: Any,
     n_boards: Any,
-    board_indptr: Any,
-    board_images: Any,
+    by_board: Any,
     board_mass: Any,
     image_mass: Any,
     rows: Any,
 ) -> Any:
     """The other half, which clears board_mass: returns how many images have mass, their rows in
     order of first touch."""
+    bounds, step, board_images = by_board
     n_rows = _U(0)
     for i in range(n_boards):
         board = _U(boards[i])
-        first, last = _U(board_indptr[board]), _U(board_indptr[board + _U(1)])
+        first, last = span(bounds, step, board)
         share = board_mass[board] / float(last - first)
         board_mass[board] = 0.0
         for p in range(first, last):
@@ -356,10 +354,11 @@ def _to_images(
 
 
 @njit(cache=True, nogil=True)
-def _saves_of(rows: Any, n: Any, indptr: Any) -> Any:
+def _saves_of(rows: Any, n: Any, lists: Any) -> Any:
     saves = _U(0)
     for i in range(n):
-        saves += _U(indptr[_U(rows[i]) + _U(1)]) - _U(indptr[rows[i]])
+        first, last = span(lists.bounds, lists.step, _U(rows[i]))
+        saves += last - first
     return saves
 
 
@@ -368,7 +367,7 @@ def _propagate(
     query: Any, hops: Any, decay: Any, room: Any, graph: Any, weights: Any, scratch: Any
 ) -> Any:
     """All hops exactly, if they read at most `room` saves: (whether they do, images reached)."""
-    image_indptr, image_boards, board_indptr, board_images = graph
+    by_image, by_board = graph
     board_mass, image_mass, total, boards, rows, masses, reached = scratch
     rows[0] = query
     masses[0] = 1.0
@@ -376,20 +375,16 @@ def _propagate(
     n_reached = read = _U(0)
     factor = 1.0
     for _ in range(hops):
-        read += _saves_of(rows, n_rows, image_indptr)
+        read += _saves_of(rows, n_rows, by_image)
         if read > _U(room):
             return False, n_reached
-        n_boards = _to_boards(
-            rows, masses, n_rows, image_indptr, image_boards, weights, board_mass, boards
-        )
-        read += _saves_of(boards, n_boards, board_indptr)
+        n_boards = _to_boards(rows, masses, n_rows, by_image, weights, board_mass, boards)
+        read += _saves_of(boards, n_boards, by_board)
         if read > _U(room):
             for i in range(n_boards):
                 board_mass[boards[i]] = 0.0
             return False, n_reached
-        n_rows = _to_images(
-            boards, n_boards, board_indptr, board_images, board_mass, image_mass, rows
-        )
+        n_rows = _to_images(boards, n_boards, by_board, board_mass, image_mass, rows)
         for i in range(n_rows):
             row = rows[i]
             masses[i] = image_mass[row]
@@ -424,7 +419,7 @@ def propagated_walk(
         for i in range(n):
             total[reached[i]] = 0.0
         return -1
-    sort_rows(reached, n, len(graph[0]), spare, histogram)
+    sort_rows(reached, n, _U(len(graph[0].bounds)) // graph[0].step, spare, histogram)
     found = _U(0)
     for i in range(n):
         row = reached[i]

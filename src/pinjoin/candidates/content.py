@@ -8,13 +8,14 @@ neighbours are of the same type, where pictures alone find 52 % and words alone 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pinjoin.candidates.nearest import HammingIndex, TextNeighbours
+from pinjoin.candidates.nearest import HammingIndex
 from pinjoin.core.topk import top_k
 from pinjoin.core.types import Float32s, UInt32s
 
@@ -34,11 +35,19 @@ class Content:
     topics: Float32s
 
 
+class TextIndex(Protocol):
+    """Finds the images nearest in words: see `nearest.TextNeighbours`."""
+
+    def search(
+        self, ids: UInt32s, weights: Float32s, k: int, *, exclude: Sequence[int] = ()
+    ) -> tuple[UInt32s, Float32s]: ...
+
+
 class ContentNeighbours:
     """The images nearest in content. hamming and codes are None in catalogues without pictures.
 
     present: (images,) bool, which have a picture. ids, weights: (images, terms). topics:
-    (images, topics) rows of length 1. Thread-safe.
+    (images, topics) rows of length 1. exclude: rows that never come. Thread-safe.
     """
 
     def __init__(
@@ -47,14 +56,16 @@ class ContentNeighbours:
         codes: npt.NDArray[np.uint8] | None,
         present: npt.NDArray[np.bool_] | None,
         n_bits: int,
-        text: TextNeighbours,
+        text: TextIndex,
         ids: UInt32s,
         weights: Float32s,
         topics: npt.NDArray[np.floating[Any]],
+        exclude: Sequence[int] = (),
     ) -> None:
         self._hamming, self._codes, self._present = hamming, codes, present
         self._n_bits = n_bits
         self._text, self._ids, self._weights, self._topics = text, ids, weights, topics
+        self._exclude = exclude
 
     def search(self, query: Content, k: int) -> tuple[UInt32s, Float32s, npt.NDArray[np.bool_]]:
         """(rows, scores, looks): the k nearest, nearest first, ties by row; fewer only where
@@ -63,9 +74,13 @@ class ContentNeighbours:
         most = max(_CONSIDERED, 4 * k)
         found = [np.empty(0, np.uint32)]
         if query.code is not None and self._hamming is not None:
-            found.append(self._hamming.search(query.code, most, allowed=self._present)[0])
+            allowed, without = self._present, self._exclude
+            found.append(
+                self._hamming.search(query.code, most, exclude=without, allowed=allowed)[0]
+            )
         if len(query.ids):
-            found.append(self._text.search(query.ids, query.weights, most)[0])
+            said = self._text.search(query.ids, query.weights, most, exclude=self._exclude)
+            found.append(said[0])
         rows = np.unique(np.concatenate(found)).astype(np.uint32)
         if not len(rows):
             return rows, np.empty(0, np.float32), np.empty(0, np.bool_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy.typing as npt
 from pinjoin.candidates.sampling import sample_boards, sample_query_boards
 from pinjoin.core.cores import cores
 from pinjoin.core.errors import check
-from pinjoin.core.incidence import Incidence
+from pinjoin.core.incidence import Graph, Incidence
 from pinjoin.core.progress import Progress, silent
+from pinjoin.core.scratch import Resting, with_headroom
 from pinjoin.core.types import Float32s, Int64s, UInt32s
 
 SCORES = ("count", "cosine", "jaccard", "lift", "llr", "bm25", "adamic_adar")
@@ -119,18 +120,24 @@ class Cooccurrence:
     """
 
     def __init__(self, incidence: Any, config: CooccurrenceConfig | None = None) -> None:
-        self.config = config or CooccurrenceConfig()
-        self.incidence = _as_incidence(incidence)
-        if self.config.max_board_pins is not None:
-            self.incidence = sample_boards(self.incidence, self.config.max_board_pins)
-        whole = self.incidence
-        self._query_indptr, self._query_boards = whole.image_indptr, whole.image_boards
-        if self.config.max_pin_boards is not None:
-            self._query_indptr, self._query_boards = sample_query_boards(
-                whole, self.config.max_pin_boards, self.config.seed
+        self.config = config = config or CooccurrenceConfig()
+        self.incidence = _as_graph(incidence)
+        if config.max_board_pins is not None:
+            self.incidence = sample_boards(self.incidence.as_incidence(), config.max_board_pins)
+        self._by_board = self.incidence.by_board
+        self._asked = self.incidence.by_image  # the boards that each query asks
+        if config.max_pin_boards is not None:
+            self._asked = sample_query_boards(
+                self.incidence.as_incidence(), config.max_pin_boards, config.seed
             )
-        self._scorer = None if self.config.score == "count" else _Scorer(whole, self.config.score)
-        self._idle: list[_Scratch] = []  # list.pop and append are atomic
+        self._scorer = None if config.score == "count" else _Scorer(self.incidence, config.score)
+        self._resting: Resting[_Scratch] = Resting()
+
+    def over(self, graph: Graph) -> Cooccurrence:
+        """The same on a graph that has changed since, without new memory to count in."""
+        other = Cooccurrence(graph, self.config)
+        other._resting = self._resting
+        return other
 
     def top(self, query: int, k: int = 10_000) -> Candidates:
         """The k best candidates of one query row, as a Candidates of length 1."""
@@ -216,15 +223,12 @@ class Cooccurrence:
     def _pairs(self, first: int, last: int) -> Int64s:
         from pinjoin.candidates._cooccurrence_kernel import pairs_per_query
 
-        found: Int64s = pairs_per_query(
-            self._query_indptr[first : last + 1], self._query_boards, self.incidence.board_indptr
-        )
+        found: Int64s = pairs_per_query(first, last, self._asked, self.incidence.by_board)
         return found
 
     def _run(self, out: _Block, first: int, last: int, k: int) -> None:
-        whole = self.incidence
-        graph = (self._query_indptr, self._query_boards, whole.board_indptr, whole.board_images)
-        scratch = self._idle.pop() if self._idle else _Scratch(whole, self._scorer is not None)
+        graph = self._asked, self._by_board
+        scratch = self._scratch()
         if self._scorer is None:
             from pinjoin.candidates._cooccurrence_kernel import count_block
 
@@ -243,7 +247,16 @@ class Cooccurrence:
                 (scratch.wide, *scratch.others),
                 out.indptr, out.indices, out.counts, out.scores,
             )  # fmt: skip
-        self._idle.append(scratch)  # an interrupted one is dropped: it is not all zero
+        self._resting.give_back(scratch)
+
+    def _scratch(self) -> _Scratch:
+        n, most = self.incidence.n_images, self._most_boards
+        found = self._resting.take(n, most)
+        return found or _Scratch(with_headroom(n), most, self._scorer is not None)
+
+    @cached_property
+    def _most_boards(self) -> int:
+        return self.incidence.most_boards
 
 
 def pair_histogram(
@@ -255,11 +268,10 @@ def pair_histogram(
     """
     from pinjoin.candidates._cooccurrence_kernel import histogram_block, pairs_per_query
 
-    whole = _as_incidence(incidence)
-    n = whole.n_images
-    most = int(whole.degrees.max(initial=0))
+    whole = _as_graph(incidence).as_incidence()
+    n, most = whole.n_images, whole.most_boards
     graph = (whole.image_indptr, whole.image_boards, whole.board_indptr, whole.board_images)
-    edges, _ = _cut(pairs_per_query(*graph[:3]), 1)
+    edges, _ = _cut(pairs_per_query(0, n, whole.by_image, whole.by_board), 1)
 
     def work(first: int, last: int, out: _Counts | None) -> _Counts:
         out = out or _Counts(n, most)
@@ -291,11 +303,13 @@ class _Counts:
 
 
 class _Scratch:
-    """One thread's counters and lists. Counters, flags, sums and histogram rest at zero."""
+    """One thread's counters and lists. Counters, flags, sums and histogram rest at zero.
 
-    def __init__(self, incidence: Incidence, scored: bool) -> None:
-        n = incidence.n_images
-        most = int(incidence.degrees.max(initial=0))
+    room: images, and boards that the image of most boards is on.
+    """
+
+    def __init__(self, n: int, most: int, scored: bool) -> None:
+        self.room = n, most
         flags = (n // 64 + 64) // 64 * 64
         self.small = np.zeros(0 if scored else flags * 64, np.uint8)
         self.wide = np.zeros(flags * 64 if scored or most > 255 else 0, np.uint32)
@@ -344,7 +358,7 @@ class _Block:
 class _Scorer:
     """A score's constants: board weights in fixed point, a factor per image."""
 
-    def __init__(self, incidence: Incidence, score: str) -> None:
+    def __init__(self, incidence: Graph, score: str) -> None:
         from pinjoin.candidates import _scores_kernel as kernel
 
         kinds = {
@@ -368,8 +382,8 @@ class _Scorer:
         self.board_weights = np.rint(weights * kernel.UNIT).astype(np.uint64)
 
 
-def _as_incidence(incidence: Any) -> Incidence:
-    if isinstance(incidence, Incidence):
+def _as_graph(incidence: Any) -> Graph:
+    if isinstance(incidence, Graph):
         return incidence
     if isinstance(incidence, tuple | list) and len(incidence) == 2:
         return Incidence.from_pairs(np.asarray(incidence[0]), np.asarray(incidence[1]))

@@ -1,4 +1,4 @@
-"""Codes that came after an index was built: few, so they are scanned beside it."""
+"""What came after an index was built: little, so it is scanned beside it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ from pinjoin.candidates.nearest import (
     Bools,
     ExactHamming,
     HammingIndex,
+    TextNeighbours,
     UInt8s,
     UInt16s,
-    as_codes,
     check_allowed,
     without,
 )
-from pinjoin.core.types import UInt32s
+from pinjoin.core.errors import check
+from pinjoin.core.topk import top_rows
+from pinjoin.core.types import Float32s, UInt32s
 
 
 class GrowingHamming:
-    """A `HammingIndex` of any other and of what is added to it. Searches are thread-safe."""
+    """A `HammingIndex` of any other and of (m, bits / 8) codes whose rows follow. Thread-safe."""
 
-    def __init__(self, index: HammingIndex) -> None:
-        self._index = index
-        self._added = ExactHamming(np.empty((0, index.bits // 8), np.uint8))
-
-    def add(self, codes: UInt8s) -> None:
-        """(m, bits / 8) uint8 codes, at once found by `search`; their rows follow the last one."""
-        self._added = ExactHamming(np.concatenate([self._added.codes, as_codes(codes)]))
+    def __init__(self, index: HammingIndex, codes: UInt8s) -> None:
+        self._index, self._added = index, ExactHamming(codes)
 
     @property
     def bits(self) -> int:
@@ -56,3 +53,30 @@ class GrowingHamming:
         distances = np.concatenate([distances, new_distances])
         order = np.lexsort((rows, distances))
         return without(rows[order], distances[order], exclude, k)
+
+
+class GrowingText:
+    """As `TextNeighbours`, of one and of images whose rows follow: ids, weights (m, terms of each).
+
+    Thread-safe.
+    """
+
+    def __init__(self, index: TextNeighbours, ids: UInt32s, weights: Float32s) -> None:
+        self._index, self._ids, self._weights = index, ids, weights
+
+    def search(
+        self, ids: UInt32s, weights: Float32s, k: int, *, exclude: Sequence[int] = ()
+    ) -> tuple[UInt32s, Float32s]:
+        """As `TextNeighbours.search`."""
+        from pinjoin.candidates._nearest_kernel import text_cosines
+
+        check(k >= 1, "k", "GrowingText.search", "a number ≥ 1", k)
+        wanted = k + len(exclude)
+        rows, scores = self._index.search(ids, weights, wanted)
+        cosines = np.zeros(len(self._ids), np.float32)
+        text_cosines(ids, weights, self._ids, self._weights, cosines)
+        alike = np.flatnonzero(cosines > 0).astype(np.uint32)
+        rows = np.concatenate([rows, alike + np.uint32(self._index.n_images)])
+        scores = np.concatenate([scores, cosines[alike]])
+        best = top_rows(scores, rows, wanted)
+        return without(rows[best], scores[best], exclude, k)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from pinjoin.candidates.cooccurrence import Cooccurrence
 from pinjoin.candidates.walk import RandomWalk, Visits
 from pinjoin.core.errors import check
+from pinjoin.core.incidence import Graph
+from pinjoin.core.scratch import Resting, with_headroom
 from pinjoin.core.types import Float32s, UInt32s
 from pinjoin.features.pairs import Signals
 
@@ -74,7 +76,13 @@ class Retrieval:
         self.config = config or RetrievalConfig()
         self._cooccurrence, self._walk = cooccurrence, walk
         self._graph = walk.incidence
-        self._idle: list[Float32s] = []  # list.pop and append are atomic
+        self._resting: Resting[_Sums] = Resting()
+
+    def over(self, graph: Graph) -> Retrieval:
+        """The same on a graph that has changed since, without new memory to work in."""
+        other = Retrieval(self._cooccurrence.over(graph), self._walk.over(graph), self.config)
+        other._resting = self._resting
+        return other
 
     def find(
         self,
@@ -128,13 +136,20 @@ class Retrieval:
             np.empty(most, np.uint32), np.empty(most, np.uint8), np.empty(most, np.uint32),
             *np.empty((3, most), np.float32),
         )  # fmt: skip
-        sums = self._idle.pop() if self._idle else np.zeros((graph.n_images, 4), np.float32)
+        sums = self._resting.take(graph.n_images) or _Sums(with_headroom(graph.n_images))
         n = first_of_each(
             query, rows, sources, _ALL if eligible is None else eligible, most,
             visits.rows, visits.scores,
-            (graph.image_indptr, graph.image_boards, graph.board_indptr, graph.board_images),
-            sums, out,
+            (graph.by_image, graph.by_board), sums.values, out,
         )  # fmt: skip
-        self._idle.append(sums)  # an interrupted one is dropped: it is not all zero
+        self._resting.give_back(sums)
         found, kinds, *signals = (array[:n] for array in out)
         return Retrieved(found, kinds, Signals(*signals))
+
+
+class _Sums:
+    """(images, 4) float32, at rest all zero. room: images."""
+
+    def __init__(self, n: int) -> None:
+        self.room = (n,)
+        self.values = np.zeros((n, 4), np.float32)

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import numpy.typing as npt
 
-from pinjoin.core.incidence import Incidence
-from pinjoin.core.types import Int64s, UInt32s
+from pinjoin.core.incidence import Incidence, Lists
+from pinjoin.core.types import UInt32s
 
 _log = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ def sample_boards(
     return Incidence.from_boards(indptr, incidence.board_images[keep], incidence.n_images)
 
 
-def sample_query_boards(incidence: Incidence, most: int, seed: int) -> tuple[Int64s, UInt32s]:
-    """(image_indptr, image_boards) in which an image on more than `most` boards asks only a sample
-    of them: those with the smallest splitmix64 hash of (seed, image row, board row)."""
+def sample_query_boards(incidence: Incidence, most: int, seed: int) -> Lists:
+    """Boards by image, where an image on more than `most` boards asks only a sample of them:
+    those with the smallest splitmix64 hash of (seed, image row, board row)."""
     degrees = incidence.degrees
     large = np.flatnonzero(degrees > most)
     if not len(large):
-        return incidence.image_indptr, incidence.image_boards
+        return incidence.by_image
     keep = np.ones(incidence.n_saves, bool)
     for image in large:
         first, last = incidence.image_indptr[image : image + 2]
@@ -55,7 +55,7 @@ def sample_query_boards(incidence: Incidence, most: int, seed: int) -> tuple[Int
     indptr = np.zeros(incidence.n_images + 1, np.int64)
     np.cumsum(np.minimum(degrees, most), out=indptr[1:])
     _log.info("sampled %d boards of each of %d images that are on more", most, len(large))
-    return indptr, incidence.image_boards[keep]
+    return Lists(indptr, incidence.by_image.step, incidence.image_boards[keep])
 
 
 def hash_pairs(seed: int, image: int, boards: UInt32s) -> npt.NDArray[np.uint64]:

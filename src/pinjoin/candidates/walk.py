@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from pinjoin.core.errors import check
-from pinjoin.core.incidence import Incidence
+from pinjoin.core.incidence import Graph, Incidence
+from pinjoin.core.scratch import Resting, with_headroom
 from pinjoin.core.topk import top_k
 from pinjoin.core.types import Float32s, UInt32s
 
@@ -82,7 +84,7 @@ class RandomWalk:
     """
 
     def __init__(
-        self, incidence: Incidence, config: WalkConfig | None = None, snapshot: str = ""
+        self, incidence: Graph, config: WalkConfig | None = None, snapshot: str = ""
     ) -> None:
         self.incidence = incidence
         self.config = config or WalkConfig()
@@ -92,7 +94,14 @@ class RandomWalk:
         saves = max(incidence.n_saves, 1)
         self._next_boards = float(np.square(incidence.degrees, dtype=np.float64).sum()) / saves
         self._next_images = float(np.square(incidence.sizes, dtype=np.float64).sum()) / saves
-        self._idle: list[_Scratch] = []  # list.pop and append are atomic
+        self._resting: Resting[_Scratch] = Resting()
+
+    def over(self, graph: Graph) -> RandomWalk:
+        """The same on a graph that has changed since, without new memory to walk in. Where exact
+        scores are cheaper is judged by the first graph."""
+        other = copy(self)
+        other.incidence = graph
+        return other
 
     def top(self, query: int, k: int = 10_000, *, board_weights: Float32s | None = None) -> Visits:
         """The k images of highest score from a query row; none if the query is on no board.
@@ -104,12 +113,12 @@ class RandomWalk:
         check(0 <= query < n, "query", "RandomWalk.top", f"a row from 0 to {n - 1}", query)
         check(k >= 1, "k", "RandomWalk.top", "a number ≥ 1", k)
         weights = self._weights(board_weights)
-        if self.incidence.image_indptr[query] == self.incidence.image_indptr[query + 1]:
+        if not len(self.incidence.boards_of(query)):
             return Visits(np.empty(0, np.uint32), np.empty(0, np.float32), True, 0)
-        scratch = self._idle.pop() if self._idle else _Scratch(self.incidence, self.config)
+        scratch = self._scratch()
         found = self._exact(query, k, weights, scratch) if self._is_near(query) else None
         found = found or self._sampled(query, k, weights, scratch)
-        self._idle.append(scratch)  # an interrupted one is dropped: it is not all zero
+        self._resting.give_back(scratch)
         return found
 
     def top_of_many(
@@ -134,12 +143,16 @@ class RandomWalk:
         exact = all(part.exact for part in parts)
         return Visits(rows[best], scores[best], exact, sum(part.steps for part in parts))
 
+    def _scratch(self) -> _Scratch:
+        n, n_boards = self.incidence.n_images, self.incidence.n_boards
+        found = self._resting.take(n, n_boards)
+        return found or _Scratch(with_headroom(n), with_headroom(n_boards), self.config)
+
     def _is_near(self, query: int) -> bool:
         """Whether all hops are expected to read at most `exact_saves` saves: by the query's
         degree and what a walk meets on average. A hop reads each save at most twice."""
-        first, last = self.incidence.image_indptr[query : query + 2]
         saves = self.incidence.n_saves
-        boards, read = float(last - first), 0.0
+        boards, read = float(len(self.incidence.boards_of(query))), 0.0
         for _ in range(self.config.hops):
             images = boards * self._next_images
             read += min(boards, saves) + min(images, saves)
@@ -168,8 +181,7 @@ class RandomWalk:
 
     @property
     def _graph(self) -> tuple[object, ...]:
-        whole = self.incidence
-        return whole.image_indptr, whole.image_boards, whole.board_indptr, whole.board_images
+        return self.incidence.by_image, self.incidence.by_board
 
     def _weights(self, board_weights: Float32s | None) -> Float32s:
         if board_weights is None:
@@ -184,12 +196,15 @@ class RandomWalk:
 
 
 class _Scratch:
-    """What one thread computes in. Pages cost nothing until walks reach them."""
+    """What one thread computes in. Pages cost nothing until walks reach them.
 
-    def __init__(self, incidence: Incidence, config: WalkConfig) -> None:
+    room: images, boards.
+    """
+
+    def __init__(self, n: int, n_boards: int, config: WalkConfig) -> None:
         from pinjoin.candidates._walk_kernel import WALKERS
 
-        n, n_boards = incidence.n_images, incidence.n_boards
+        self.room = n, n_boards
         visits = config.walks * config.hops + WALKERS  # if all walks went all the way
 
         def rows(n: int) -> UInt32s:

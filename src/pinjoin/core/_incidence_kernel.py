@@ -10,6 +10,13 @@ from numba import njit
 _U = np.uint64
 
 
+@njit(cache=True, nogil=True, inline="always")
+def span(bounds: Any, step: Any, row: Any) -> Any:
+    """Where a list begins and ends: see `core.incidence.Lists`."""
+    at = row * step
+    return _U(bounds[at]), _U(bounds[at + _U(1)])
+
+
 @njit(cache=True, nogil=True)
 def offsets(keys: Any, n_keys: Any) -> Any:
     """indptr (n_keys + 1,) int64 of the groups that `group` makes; keys ≥ n_keys are left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,103 @@ import numpy.typing as npt
 from pinjoin.core.errors import ConfigError
 from pinjoin.core.types import Int64s, UInt32s
 
+_SIDE_BY_SIDE = np.uint64(1)
+
+
+class Lists(NamedTuple):
+    """Lists of rows in one array: list i is values[bounds[i · step] : bounds[i · step + 1]].
+
+    bounds: int64. step: 1 where each list begins where the one before ends (an indptr), 2 where
+    they lie anywhere. values: uint32.
+    """
+
+    bounds: Int64s
+    step: np.uint64
+    values: UInt32s
+
+    @property
+    def n(self) -> int:
+        """How many lists there are."""
+        return (len(self.bounds) + int(self.step) - 2) // int(self.step)
+
+    def of(self, row: int) -> UInt32s:
+        """One list."""
+        at = int(row) * int(self.step)
+        return self.values[self.bounds[at] : self.bounds[at + 1]]
+
+    @property
+    def sizes(self) -> Int64s:
+        """(lists,) int64: how long each is."""
+        step = int(self.step)
+        sizes: Int64s = self.bounds[1::step] - self.bounds[: self.n * step : step]
+        return sizes
+
+    def sizes_of(self, rows: UInt32s) -> Int64s:
+        """(rows,) int64: how long some lists are."""
+        at = np.asarray(rows, np.int64) * int(self.step)
+        sizes: Int64s = self.bounds[at + 1] - self.bounds[at]
+        return sizes
+
+
+class Graph:
+    """Which images are on which boards, readable both ways. A board holds an image once."""
+
+    __slots__ = ()
+
+    @property
+    def by_board(self) -> Lists:
+        """The images of each board."""
+        raise NotImplementedError
+
+    @property
+    def by_image(self) -> Lists:
+        """The boards of each image."""
+        raise NotImplementedError
+
+    @property
+    def n_saves(self) -> int:
+        """How many (board, image) pairs there are."""
+        raise NotImplementedError
+
+    @property
+    def most_boards(self) -> int:
+        """No image is on more boards."""
+        raise NotImplementedError
+
+    def as_incidence(self) -> Incidence:
+        """The same, stored side by side: itself, or a copy."""
+        raise NotImplementedError
+
+    @property
+    def n_boards(self) -> int:
+        return self.by_board.n
+
+    @property
+    def n_images(self) -> int:
+        return self.by_image.n
+
+    def images_of(self, board: int) -> UInt32s:
+        """Rows of the images on one board, ascending (in a workspace: most popular first)."""
+        return self.by_board.of(board)
+
+    def boards_of(self, image: int) -> UInt32s:
+        """Rows of the boards that hold one image, ascending."""
+        return self.by_image.of(image)
+
+    @property
+    def degrees(self) -> Int64s:
+        """(images,) int64: on how many boards each image is."""
+        return self.by_image.sizes
+
+    @property
+    def sizes(self) -> Int64s:
+        """(boards,) int64: how many images each board holds."""
+        return self.by_board.sizes
+
 
 @dataclass(frozen=True, slots=True)
-class Incidence:
-    """Which images are on which boards, readable both ways. A board holds an image once.
+class Incidence(Graph):
+    """A graph as it is built and stored: each list begins where the one before ends.
 
     board_indptr: (boards + 1,) int64; board_images: (saves,) uint32, ascending in each board.
     image_indptr: (images + 1,) int64; image_boards: (saves,) uint32, ascending in each image.
@@ -26,34 +119,23 @@ class Incidence:
     image_boards: UInt32s
 
     @property
-    def n_boards(self) -> int:
-        return len(self.board_indptr) - 1
+    def by_board(self) -> Lists:
+        return Lists(self.board_indptr, _SIDE_BY_SIDE, self.board_images)
 
     @property
-    def n_images(self) -> int:
-        return len(self.image_indptr) - 1
+    def by_image(self) -> Lists:
+        return Lists(self.image_indptr, _SIDE_BY_SIDE, self.image_boards)
 
     @property
     def n_saves(self) -> int:
         return len(self.board_images)
 
-    def images_of(self, board: int) -> UInt32s:
-        """Rows of the images on one board, ascending (in a workspace: most popular first)."""
-        return self.board_images[self.board_indptr[board] : self.board_indptr[board + 1]]
-
-    def boards_of(self, image: int) -> UInt32s:
-        """Rows of the boards that hold one image, ascending."""
-        return self.image_boards[self.image_indptr[image] : self.image_indptr[image + 1]]
-
     @property
-    def degrees(self) -> Int64s:
-        """(images,) int64: on how many boards each image is."""
-        return np.diff(self.image_indptr)
+    def most_boards(self) -> int:
+        return int(self.degrees.max(initial=0))
 
-    @property
-    def sizes(self) -> Int64s:
-        """(boards,) int64: how many images each board holds."""
-        return np.diff(self.board_indptr)
+    def as_incidence(self) -> Incidence:
+        return self
 
     @classmethod
     def from_boards(cls, board_indptr: Int64s, board_images: UInt32s, n_images: int) -> Incidence:

@@ -12,7 +12,7 @@ order of commits, so that who has read up to one has missed nothing before it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ class Store:
         self.identity = tables.identity  # of the database: goes with every sequence that is kept
         self.origin = uuid.uuid4().hex  # of this store: tells its own entries from others'
         self._tables = tables
+        self._watchers: tuple[Callable[[int], None], ...] = ()
         self._commits: GroupCommit[Submission, Receipt] = GroupCommit(self._write, config)
 
     def submit(self, submission: Submission) -> Future[Receipt]:
@@ -66,6 +67,15 @@ class Store:
         not be stored, and submitting it again with the same key settles it.
         """
         return self._commits.submit(submission, len(submission.changes))
+
+    def watch(self, watcher: Callable[[int], None]) -> None:
+        """Call a function with the last sequence whenever this store has written something, before
+        anybody gets a receipt: it must be quick."""
+        self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Callable[[int], None]) -> None:
+        """Call it no more."""
+        self._watchers = tuple(one for one in self._watchers if one != watcher)
 
     def tail(
         self, after: int, limit: int = 1_000, kinds: Collection[type[Change]] = CATALOGUE
@@ -132,14 +142,18 @@ class Store:
     def _write(self, submissions: Sequence[Submission]) -> Sequence[Receipt | StoreError]:
         try:
             with self._tables.writing() as (connection, state):
-                return append(connection, state, submissions, self.origin)
+                results = append(connection, state, submissions, self.origin)
         except (UnavailableError, DamagedError, VersionError):
             raise
         except StoreError as error:
             if len(submissions) == 1:
                 return [error]
-        # One that the database does not take must not cost the others of its group.
-        return [result for one in submissions for result in self._write([one])]
+            # One that the database does not take must not cost the others of its group.
+            return [result for one in submissions for result in self._write([one])]
+        written = [one.sequence for one in results if isinstance(one, Receipt)]
+        for watcher in self._watchers if written else ():
+            watcher(max(written))
+        return results
 
     def _end(self, up_to: int | None) -> int:
         state = self.state()

@@ -4,7 +4,6 @@ image must not tell the ranker that the image is on that board."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.core.incidence import Incidence
-from pinjoin.core.types import NO_ROW, Float32s, UInt32s
-from pinjoin.features._category_kernel import category_shares
-from pinjoin.features.category import NO_CATEGORY, Categories, numbered
-from pinjoin.features.text import NO_TERM, Annotations
+from pinjoin.core.types import NO_ROW, UInt32s
+from pinjoin.features.category import Categories, numbered
+from pinjoin.features.folding import fold_categories, fold_topics, fold_words, terms_said
+from pinjoin.features.text import Annotations
 from pinjoin.features.topics import Topics
-from pinjoin.features.words import said_terms
 from pinjoin.lookup import Lookup
 from pinjoin.snapshot.tables import Rows
 
@@ -62,8 +60,7 @@ def describe_without(
     left_out: (pins of the table,) bool. An image of more than 256 documents keeps its words.
     """
     annotations = _annotate(lookup, whole.annotations, rows, left_out, incidence)
-    topics = [whole.topics.fold_in(i, w) for i, w in zip(*_terms_of(annotations), strict=True)]
-    vectors = np.array(topics, np.float16).reshape(len(rows), whole.topics.vectors.shape[1])
+    vectors = fold_topics(whole.topics, annotations.ids, annotations.weights)
     return Described(
         annotations,
         Topics(vectors, whole.topics.loadings, whole.topics.terms, whole.topics.config),
@@ -83,11 +80,8 @@ def _annotate(
     few = [i for i in range(len(rows)) if len(pins[i]) + len(boards[i]) <= _MANY]
     pin_terms = _Said(lookup.snapshot.table("pins"), [pins[i] for i in few], whole)
     board_terms = _Said(lookup.snapshot.table("boards"), [boards[i] for i in few], whole)
-    for i in few:
-        said = chain(*pin_terms.of(pins[i]), *board_terms.of(boards[i]))
-        best = whole.best(*np.unique(np.array(list(said), np.int64), return_counts=True))
-        ids[i], weights[i] = NO_TERM, 0
-        ids[i, : len(best[0])], weights[i, : len(best[0])] = best
+    said = [pin_terms.of(pins[i]) + board_terms.of(boards[i]) for i in few]
+    ids[few], weights[few] = fold_words(whole, said)
     return Annotations(whole.terms, whole.idf, ids, weights, whole.main, whole.config)
 
 
@@ -101,35 +95,22 @@ class _Said:
             texts["title"], texts["description"], "\n", null_handling="replace"
         )
         distinct = pc.dictionary_encode(joined.combine_chunks())
-        said = said_terms(distinct.dictionary.to_pylist(), known.main, known.config.words)
-        self._terms = known.known_terms(said)
+        self._terms = terms_said(known, distinct.dictionary.to_pylist())
         self._text = dict(zip(needed.tolist(), distinct.indices.to_pylist(), strict=True))
 
     def of(self, rows: UInt32s) -> list[list[int]]:
         return [self._terms[self._text[row]] for row in rows.tolist()]
 
 
-def _terms_of(said: Annotations) -> tuple[list[UInt32s], list[Float32s]]:
-    kept = [ids != NO_TERM for ids in said.ids]
-    pairs = zip(said.ids, said.weights, kept, strict=True)
-    both = [(ids[k], weights[k]) for ids, weights, k in pairs]
-    return [ids for ids, _ in both], [weights for _, weights in both]
-
-
 def _categorise(
     lookup: Lookup, whole: Categories, rows: UInt32s, incidence: Incidence
 ) -> Categories:
-    ids = np.full((len(rows), whole.config.keep), NO_CATEGORY, np.uint16)
-    shares = np.zeros(ids.shape, np.float32)
     boards = [incidence.boards_of(row) for row in rows.tolist()]
-    indptr = np.concatenate([[0], np.cumsum([len(some) for some in boards])]).astype(np.int64)
     flat = np.concatenate([np.empty(0, np.uint32), *boards])
     names = Rows(lookup.snapshot.table("boards")).take(flat, ["category"])["category"]
-    numbers = numbered(names, whole.names)
-    category_shares(
-        indptr, np.arange(len(flat), dtype=np.uint32), numbers, len(whole.names),
-        whole.config.threshold, ids, shares,
-    )  # fmt: skip
+    ends = np.cumsum([len(some) for some in boards])[:-1]
+    numbers = np.split(numbered(names, whole.names), ends)[: len(rows)]
+    ids, shares = fold_categories(whole, numbers)
     nothing = np.empty(0, np.uint32)
     return Categories(whole.names, ids, shares, np.zeros(1, np.int64), nothing, whole.config)
 

@@ -1,0 +1,222 @@
+"""What was saved, made and taken down since a snapshot: who is who, and who is on which board.
+
+What remains is everything made less everything taken down, in whatever order the two came: the
+same as a build would have of the same rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pinjoin.core.growing_graph import GrowingGraph
+from pinjoin.core.types import NO_ROW, UInt32s
+from pinjoin.joins.references import normalise_references
+from pinjoin.live.built import Built
+from pinjoin.live.changes import Board, Change, Deletion, Save
+
+GONE = -1
+"""In tables from ids to rows: taken down."""
+
+
+_Pair = tuple[int, int]
+"""(board, image) rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivePin:
+    """A pin that the snapshot does not have. board: its row; None: on no board."""
+
+    save: Save
+    board: int | None
+    image: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A save, and what the snapshot has of what it names; −1: nothing."""
+
+    save: Save
+    pin: int
+    board: int
+    signature: str
+    image: int
+
+
+class Ledger:
+    """The live part of a catalogue. One thread writes; others may read its tables meanwhile,
+    in which every entry is whole.
+
+    pins, boards, images: rows by id, of what is new or gone. pins_of: live pins by image row.
+    shown, boards_shown: what is said of rows that are new or changed. gone: image rows without
+    pins. changed: new images whose pins are others since the caller last emptied it.
+    """
+
+    def __init__(self, built: Built, graph: GrowingGraph) -> None:
+        self._built, self._graph = built, graph
+        self.pins: dict[str, int] = {}
+        self.boards: dict[str, int] = {}
+        self.images: dict[str, int] = {}
+        self.pins_of: dict[int, tuple[LivePin, ...]] = {}
+        self.shown: dict[int, dict[str, Any]] = {}
+        self.boards_shown: dict[int, dict[str, Any]] = {}
+        self.gone: set[int] = set()
+        self.changed: set[int] = set()
+        self.n_pins = built.n_pins
+        self._gone_pins: dict[int, set[int]] = defaultdict(set)  # of the snapshot, by image row
+        self._taken_down: dict[str, set[str]] = {"pin": set(), "board": set(), "image": set()}
+        self._waiting: dict[str, list[_Found]] = defaultdict(list)  # for their board
+        array = built.snapshot.array
+        self._pin_board, self._pin_image = array("pin_board"), array("pin_image")
+        self._image_pins_indptr, self._image_pins = array("image_pins.indptr"), array("image_pins")
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Do what they say, in their order."""
+        found = self._find([one for one in changes if isinstance(one, Save)])
+        made = [one.board_id for one in changes if isinstance(one, Board)]
+        boards = iter(self._built.find_in_snapshot("board", made))
+        for change in changes:
+            if isinstance(change, Save):
+                self._save(next(found))
+            elif isinstance(change, Board):
+                self._make(change, next(boards))
+            elif isinstance(change, Deletion):
+                self._take_down(change)
+
+    def built_pins(self, image: int) -> UInt32s:
+        """The pins of the snapshot that an image still has, in their order."""
+        if image >= self._built.n_images:
+            return np.empty(0, np.uint32)
+        first, last = self._image_pins_indptr[image : image + 2]
+        pins: UInt32s = self._image_pins[first:last]
+        gone = self._gone_pins.get(image)
+        return pins[~np.isin(pins, list(gone))] if gone else pins
+
+    def _find(self, saves: Sequence[Save]) -> Iterator[_Found]:
+        built, images = self._built, [one.image for one in saves]
+        columns = (
+            built.find_in_snapshot("pin", [one.pin_id for one in saves]),
+            built.find_in_snapshot("board", [one.board_id for one in saves]),
+            normalise_references(pa.array(images, pa.string())).to_pylist(),
+            built.find_in_snapshot("reference", images),
+        )
+        return (_Found(*found) for found in zip(saves, *columns, strict=True))
+
+    def _save(self, found: _Found) -> None:
+        save, gone = found.save, self._taken_down
+        if found.pin >= 0 or save.pin_id in self.pins or save.pin_id in gone["pin"]:
+            return  # an id is used once
+        if found.signature in gone["image"] or save.board_id in gone["board"]:
+            return
+        board = None
+        if save.board_id is not None:
+            board = self.boards.get(save.board_id, found.board)
+            if board < 0:  # until somebody makes it
+                self._waiting[save.board_id].append(found)
+                return
+        image = self._image(found)
+        pin = LivePin(save, board, image)
+        self.pins_of[image] = (*self.pins_of.get(image, ()), pin)
+        self.pins[save.pin_id] = image
+        self.n_pins += 1
+        if board is not None:
+            self._graph.add(board, image)
+        self._settle(image)
+
+    def _image(self, found: _Found) -> int:
+        """The row of a save's image; a new one if need be."""
+        row = found.image if found.image >= 0 else self.images.get(found.signature)
+        if row is None:
+            row = self._graph.add_image()
+            self.shown[row] = {"signature": found.signature}
+            self.images[found.signature] = row
+        return row
+
+    def _make(self, board: Board, built: int) -> None:
+        id = board.board_id
+        if built >= 0 or id in self.boards or id in self._taken_down["board"]:
+            return
+        row = self._graph.add_board()
+        self.boards_shown[row] = dict(zip(Board.RULES, board.values, strict=True))
+        self.boards[id] = row
+        for found in self._waiting.pop(id, ()):
+            self._save(found)
+
+    def _take_down(self, deletion: Deletion) -> None:
+        kind, id = deletion.kind, deletion.id
+        if id in self._taken_down[kind]:
+            return
+        self._taken_down[kind].add(id)
+        pairs = {"pin": self._drop_pin, "board": self._drop_board, "image": self._drop_image}
+        off = np.array(list(pairs[kind](id)), np.uint32).reshape(-1, 2)
+        self._graph.remove(off[:, 0], off[:, 1])
+
+    def _drop_pin(self, id: str) -> Iterator[_Pair]:
+        [pin] = self._built.find_in_snapshot("pin", [id])
+        if pin >= 0 and (image := int(self._pin_image[pin])) != NO_ROW:
+            here = [pin] if pin in self.built_pins(image) else []  # not if its board is gone
+            yield from self._drop_pins(image, here, [])
+        elif (image := self.pins.get(id, GONE)) != GONE:
+            live = [one for one in self.pins_of[image] if one.save.pin_id == id]
+            yield from self._drop_pins(image, [], live)
+
+    def _drop_board(self, id: str) -> Iterator[_Pair]:
+        self._waiting.pop(id, None)
+        [built] = self._built.find_in_snapshot("board", [id])
+        board = self.boards.get(id, built)
+        self.boards[id] = GONE
+        if board == GONE:
+            return
+        for image in self._graph.images_of(board).tolist():
+            pins = self.built_pins(image)
+            live = [one for one in self.pins_of.get(image, ()) if one.board == board]
+            yield from self._drop_pins(image, pins[self._pin_board[pins] == board].tolist(), live)
+
+    def _drop_image(self, signature: str) -> Iterator[_Pair]:
+        built = self._built.find_signature(signature)
+        image = self.images.get(signature) if built is None else built
+        if image is not None:
+            pins = self.built_pins(image).tolist()
+            yield from self._drop_pins(image, pins, self.pins_of.get(image, ()))
+
+    def _drop_pins(
+        self, image: int, built: Sequence[int], live: Sequence[LivePin]
+    ) -> Iterator[_Pair]:
+        """Let an image be without some pins; the (board, image) pairs that were only theirs."""
+        ids = self._built.pin_values(built, "pin_id") + [one.save.pin_id for one in live]
+        self.pins |= dict.fromkeys(ids, GONE)
+        self.n_pins -= len(ids)
+        self._gone_pins[image] |= set(built)
+        self.pins_of[image] = tuple(one for one in self.pins_of.get(image, ()) if one not in live)
+        left = {int(self._pin_board[pin]) for pin in built} | {one.board for one in live}
+        left -= {one.board for one in self.pins_of[image]} | {None, NO_ROW}
+        left -= set(self._pin_board[self.built_pins(image)].tolist())
+        self._settle(image)
+        return ((board, image) for board in left if board is not None)
+
+    def _settle(self, row: int) -> None:
+        """Whether an image is there, and what is shown of it, now that its pins are others."""
+        live, is_new = self.pins_of.get(row, ()), row >= self._built.n_images
+        pins = self.built_pins(row)
+        if not len(pins) and not live:
+            self.gone.add(row)
+            return
+        self.gone.discard(row)
+        if is_new:
+            self.changed.add(row)
+        shown = self.shown[row] if is_new else self._built.shown(row)
+        if len(pins) and not self._gone_pins.get(row):
+            title = shown["title"]
+        else:
+            title = next(filter(None, self._built.pin_values(pins, "title")), None)
+            first = self._built.pin_values(pins[:1], "pin_id") or [live[0].save.pin_id]
+            shown |= {"pin_id": first[0]}
+        if not len(pins):
+            shown |= {"image": live[0].save.image}
+        title = title or next((one.save.title for one in live if one.save.title), None)
+        self.shown[row] = shown | {"title": title}
