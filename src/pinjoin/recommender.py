@@ -244,8 +244,8 @@ class Workspace(Contents):
 
     def _is_alone(self, query: int) -> bool:
         """Whether nothing is on a board with an image."""
-        boards = self.incidence.boards_of(query)
-        return not any(len(self.incidence.images_of(board)) > 1 for board in boards)
+        boards = self.graph.boards_of(query)
+        return not any(len(self.graph.images_of(board)) > 1 for board in boards)
 
     def _diversified(self, ranked: Ranked, diversity: float) -> Ranked:
         """The best ones in the order of maximal marginal relevance by content."""
