@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "Stream what a workspace holds to files others read.",
     "models": "See, compare and choose trained rankers.",
     "related": "Show what belongs next to an item.",
+    "serve": "Serve a workspace over HTTP: an API, and pages.",
     "show": "Show everything known of an item.",
     "snapshots": "See, check, go back to and remove snapshots.",
     "train": "Learn to rank a workspace from its own boards.",

@@ -59,8 +59,8 @@ class ServeConfig:
         if not (self.is_local or self.write_keys or self.read_only or self.open_writes):
             raise ConfigError(
                 f"Listening on {self.host} without write keys would let everyone who reaches this "
-                "machine save and take down. Give write keys, or serve read-only, or say that "
-                "this is meant (open_writes)."
+                "machine save and take down. Give --write-keys, or serve --read-only, or say "
+                "that this is meant: --open-writes."
             )
 
     @property

@@ -21,7 +21,7 @@ from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.encoding import Heads
 from pinjoin.serving.logs import say
 from pinjoin.serving.metrics import Metrics
-from pinjoin.snapshot.workspace import current_name
+from pinjoin.snapshot.workspace import current_name, require_workspace
 
 LIVE_FILE = "live.db"
 
@@ -68,8 +68,9 @@ class Switch:
     def __init__(self, path: Path, config: ServeConfig, metrics: Metrics) -> None:
         """Raises SnapshotError, StoreError."""
         self._path, self._config, self._metrics = path, config, metrics
-        self.store = None if config.read_only else _open_store(path, config)
+        require_workspace(path)
         self._wanted = self._now_wanted()
+        self.store = None if config.read_only else _open_store(path, config)
         self.opened = self._open()
         self._database_up = self.store is not None
         self._problem: str | None = None
