@@ -100,26 +100,33 @@ def test_a_seed_gives_its_triplets() -> None:
     st.integers(1, 60),
     st.integers(1, 15),
     st.integers(0, 3),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.5, 3.0]),
 )
 def test_triplets_equal_a_plain_loop(
     given_: dict[tuple[int, int], tuple[int, int, float]],
     per_query: int,
     per_pair: int,
     negatives: int,
+    pairs: int,
+    doubt: float,
 ) -> None:
     wanted, of_random = [], []
     for q in sorted({q for q, _ in given_}):
         mine = {c: v for (p, c), v in given_.items() if p == q}
-        enough = {c: a / e for c, (n, a, e) in sorted(mine.items()) if n >= per_pair}
+        enough = {
+            c: (a + doubt) / (e + doubt) for c, (n, a, e) in sorted(mine.items()) if n >= per_pair
+        }
         if sum(n for n, _, _ in mine.values()) < per_query or len(enough) < 2:
             continue
-        best = max(enough, key=lambda c: (enough[c], -c))
-        worst = min(enough, key=lambda c: (enough[c], c))
-        if enough[best] > enough[worst]:
-            wanted.append((q, best, worst))
+        best = sorted(enough, key=lambda c: (-enough[c], c))
+        worst = sorted(enough, key=lambda c: (enough[c], c))
+        for b, w in list(zip(best, worst, strict=True))[: min(pairs, len(enough) // 2)]:
+            if enough[b] > enough[w]:
+                wanted.append((q, b, w))
         if set(range(9)) - set(mine) - {q}:
-            of_random += [(q, worst, set(mine) | {q})] * negatives
-    config = TripletConfig(per_query, per_pair, negatives)
+            of_random += [(q, worst[0], set(mine) | {q})] * negatives
+    config = TripletConfig(per_query, per_pair, negatives, pairs, doubt)
     entries: list[Entry] = [(q, c, *v) for (q, c), v in given_.items()]
     if not wanted and not of_random:
         with pytest.raises(InputError, match="No query has"):
@@ -131,6 +138,21 @@ def test_triplets_equal_a_plain_loop(
     for (_, _, row), (_, _, seen) in zip(rows(made, RANDOM), of_random, strict=True):
         assert row < 9
         assert row not in seen
+
+
+def test_with_doubt_evidence_decides_not_luck() -> None:
+    entries: list[Entry] = [
+        (0, 1, 10, 1, 0.05), (0, 2, 90, 18, 6), (0, 3, 10, 0, 0.05), (0, 4, 90, 0, 6)
+    ]  # fmt: skip
+    assert rows(make(entries), ENGAGED) == [(0, 1, 3)]  # COEC 20 over 0, of 20 impressions
+    doubting = TripletConfig(1, 1, doubt=1.0)  # (1 + 1) / 1.05 < (18 + 1) / 7
+    assert rows(make(entries, config=doubting), ENGAGED) == [(0, 2, 4)]
+
+
+def test_several_pairs_go_from_the_ends_to_the_middle() -> None:
+    entries: list[Entry] = [(0, c, 10, c, 2) for c in range(1, 6)]
+    made = make(entries, config=TripletConfig(1, 1, random_negatives=0, pairs=9))
+    assert rows(made, ENGAGED) == [(0, 5, 1), (0, 4, 2)]
 
 
 def test_too_little_is_said() -> None:
@@ -145,3 +167,7 @@ def test_wrong_parameters_are_refused() -> None:
         TripletConfig(min_impressions=0)
     with pytest.raises(ConfigError, match="random_negatives parameter"):
         TripletConfig(random_negatives=-1)
+    with pytest.raises(ConfigError, match="pairs parameter"):
+        TripletConfig(pairs=0)
+    with pytest.raises(ConfigError, match="doubt parameter"):
+        TripletConfig(doubt=-1)

@@ -175,7 +175,9 @@ class _Problem:
 
     def _margins(self, w: Floats) -> Floats:
         """w·row of each row, float64 (triplets,)."""
-        found: Floats = (self._rows @ w.astype(self._rows.dtype)).astype(np.float64)
+        # OpenBLAS now and then flags numbers that lie beside the rows; ours are finite.
+        with np.errstate(invalid="ignore"):
+            found: Floats = (self._rows @ w.astype(self._rows.dtype)).astype(np.float64)
         return found
 
     def _curvature(self, w: Floats) -> Floats:

@@ -2,6 +2,10 @@
 
 (q, argmax COEC, argmin COEC)        the best engaged document over the worst engaged one
 (q, argmin COEC, random PinJoin)     even that one over a random document of the catalogue
+
+Small logs teach more with two things past the paper: several pairs of a query, and doubt. Of
+documents that were seldom seen the luckiest has the highest COEC and many have 0; with doubt it is
+the documents of most evidence that are best and worst.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import numpy.typing as npt
 
 from pinjoin.core.errors import InputError, check
 from pinjoin.core.types import UInt32s
-from pinjoin.ranking.coec import CoecTable
+from pinjoin.ranking.coec import CoecTable, ratio
+from pinjoin.ranking.expected import Floats
 
 ENGAGED, RANDOM = 0, 1
 """Kinds of triplets: best over worst; worst over random."""
@@ -27,12 +32,16 @@ class TripletConfig:
     min_query_impressions: int = 100  # of all candidates of the query together
     min_impressions: int = 10  # of a candidate, to be the best or the worst
     random_negatives: int = 1  # per query, each another triplet; 0 = none
+    pairs: int = 1  # per query: best over worst, then the second best over the second worst …
+    doubt: float = 0.0  # imagined actions of each candidate, as expected; 0: COEC as it is
 
     def __post_init__(self) -> None:
-        for name in ("min_query_impressions", "min_impressions"):
+        for name in ("min_query_impressions", "min_impressions", "pairs"):
             check(getattr(self, name) >= 1, name, "TripletConfig", "1 or more", getattr(self, name))
         given = self.random_negatives
         check(given >= 0, "random_negatives", "TripletConfig", "0 or more", given)
+        certain = 0 <= self.doubt < np.inf
+        check(certain, "doubt", "TripletConfig", "a number ≥ 0", self.doubt)
 
 
 @dataclass(frozen=True)
@@ -60,24 +69,25 @@ def make_triplets(
 ) -> Triplets:
     """The triplets of every query with enough impressions, by query; engaged before random.
 
-    Of equal COEC, the lowest row is taken, as best and as worst alike. A query whose documents
-    all have one COEC gives no engaged triplet; a query with fewer than two documents of enough
-    impressions gives none, as its only document is the best as much as the worst. The random
-    document is any of `n_items` rows but the query and the documents shown for it (among which
-    it might be the best); a query that all were shown for gives no random triplet.
+    Documents are compared by (actions + doubt) / (expected + doubt). Of equal ones, the lowest row
+    is taken, as best and as worst alike. A query whose documents are all equal gives no engaged
+    triplet; a query with fewer than two documents of enough impressions gives none, as its only
+    document is the best as much as the worst. The random document is any of `n_items` rows but
+    the query and the documents shown for it (among which it might be the best); a query that all
+    were shown for gives no random triplet.
 
     Raises ConfigError if `table` names a row ≥ n_items; InputError if no query qualifies.
     """
     config = config or TripletConfig()
     highest = max(int(table.query.max(initial=0)), int(table.candidate.max(initial=0)))
     check(highest < n_items, "n_items", "make_triplets", f"more than row {highest}", n_items)
-    query, best, worst, ends = _extremes(table, config)
-    coec = table.coec
-    engaged = coec[best] > coec[worst]
+    value = ratio(table.actions + config.doubt, table.expected + config.doubt)
+    query, ends, of_pair, best, worst, lowest = _extremes(table, value, config)
+    engaged = value[best] > value[worst]
     random, of = _random(table, query, ends, n_items, rng, config.random_negatives)
-    at = np.concatenate([np.flatnonzero(engaged), of])
+    at = np.concatenate([of_pair[engaged], of])
     kind = np.repeat(np.array([ENGAGED, RANDOM], np.uint8), [int(engaged.sum()), len(of)])
-    better = np.concatenate([table.candidate[best[engaged]], table.candidate[worst[of]]])
+    better = np.concatenate([table.candidate[best[engaged]], table.candidate[lowest[of]]])
     worse = np.concatenate([table.candidate[worst[engaged]], random])
     order = np.lexsort((kind, at))
     if not len(order):
@@ -95,8 +105,11 @@ def _most(table: CoecTable) -> int:
     return int(np.bincount(table.query, table.impressions).max())
 
 
-def _extremes(table: CoecTable, config: TripletConfig) -> tuple[UInt32s, Any, Any, Any]:
-    """(queries, entries of their best, of their worst, (queries, 2) range of their entries)."""
+def _extremes(
+    table: CoecTable, value: Floats, config: TripletConfig
+) -> tuple[UInt32s, *tuple[Any, ...]]:
+    """(queries, (queries, 2) range of their entries, of each pair the number of its query, the
+    entry of its better one, of its worse one; of each query the entry of its worst one)."""
     starts = np.flatnonzero(np.diff(table.query, prepend=-1, append=-1))
     if not len(table):
         starts = np.zeros(1, np.int64)
@@ -106,15 +119,17 @@ def _extremes(table: CoecTable, config: TripletConfig) -> tuple[UInt32s, Any, An
     group = np.searchsorted(first, enough, side="right") - 1
     keep = total[group] >= config.min_query_impressions
     enough, group = enough[keep], group[keep]
-    coec = table.coec[enough]
     # Entries of a query are by row already: a stable sort leaves ties in row order.
-    rising = enough[np.lexsort((enough, coec, group))]
-    falling = enough[np.lexsort((enough, -coec, group))]
+    rising = enough[np.lexsort((enough, value[enough], group))]
+    falling = enough[np.lexsort((enough, -value[enough], group))]
     groups, begin, counts = np.unique(group, return_index=True, return_counts=True)
     several = counts >= 2
-    begin, groups = begin[several], groups[several]
+    begin, groups, counts = begin[several], groups[several], counts[several]
+    pairs = np.minimum(counts // 2, config.pairs)
+    of_pair = np.repeat(np.arange(len(groups)), pairs)
+    place = begin[of_pair] + np.arange(len(of_pair)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
     ends = np.stack([first[groups], last[groups]], axis=1)
-    return table.query[first[groups]], falling[begin], rising[begin], ends
+    return table.query[first[groups]], ends, of_pair, falling[place], rising[place], rising[begin]
 
 
 def _random(
