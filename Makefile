@@ -1,4 +1,4 @@
-# make demo: build the shipped catalogue and look at it; make test: all tests. Both set themselves up.
+# make demo: build the shipped catalogue and serve it; make test: all tests. Both set themselves up.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -26,7 +26,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core

@@ -1,4 +1,4 @@
-"""`pinjoin demo`: the shipped catalogue, built, asked and shown."""
+"""`pinjoin demo`: the shipped catalogue, built, asked, shown and served."""
 
 from __future__ import annotations
 
@@ -36,11 +36,15 @@ REPORT = "report.html"
     help="The workspace to build; the report goes there too.",
 )
 @click.option("--no-serve", is_flag=True, help="End after the report.")
-def demo(folder: Path, no_serve: bool) -> None:
-    """Build the catalogue that comes with pinjoin and show what belongs together in it.
+@click.option("--port", default=8000, show_default=True, envvar="PORT",
+              type=click.IntRange(0, 65535), help="Of the page; 0: any that is free.")  # fmt: skip
+def demo(folder: Path, no_serve: bool, port: int) -> None:
+    """Build the catalogue that comes with pinjoin, show what belongs together in it, and serve it.
 
     Photos of clothes that (invented) people saved to a few hundred boards.
     """
+    if not no_serve:
+        _require_serving()
     from pinjoin.cli.stats import make_console
     from pinjoin.core.progress import reporter
     from pinjoin.recommender import open_workspace
@@ -56,11 +60,37 @@ def demo(folder: Path, no_serve: bool) -> None:
     report = write_report(workspace, folder / REPORT, progress=progress)
     [example] = workspace.describe([workspace.find(QUERIES[0])])
     click.echo(
-        f"\nOpen in a browser  {report.resolve()}"
+        f"\nRead the report    {report.resolve()}"
         f"\nAsk for others     pinjoin related {folder} {example['pin_id']}"
         f"\nSee the numbers    pinjoin stats {folder}"
         f"\nTake your own      pinjoin build WORKSPACE --pins pins.csv --boards boards.csv"
     )
+    if not no_serve:
+        _serve(folder, port)
+
+
+def _serve(folder: Path, port: int) -> None:
+    import logging
+
+    from pinjoin.serving.config import ServeConfig
+    from pinjoin.serving.logs import write_json_lines
+    from pinjoin.serving.running import serve
+
+    def announce(address: str) -> None:
+        click.echo(f"Open in a browser  {address}   (Ctrl-C ends it)")
+
+    write_json_lines(logging.WARNING)
+    serve(folder, ServeConfig(port=port), listening=announce)
+
+
+def _require_serving() -> None:
+    """Say before any work what is missing to serve."""
+    from pinjoin.core.errors import ConfigError
+
+    try:
+        import pinjoin.serving  # noqa: F401
+    except ConfigError as error:
+        raise ConfigError(f"{error} Or end before: pinjoin demo --no-serve.") from None
 
 
 def build_demo(folder: Path, progress: Progress) -> BuildSummary:
