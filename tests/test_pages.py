@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +87,6 @@ def test_groups_take_turns(groups):
     assert sorted(order) == list(range(len(groups)))
     rounds = [sum(groups[other] == groups[one] for other in range(one)) for one in order]
     assert rounds == sorted(rounds)
-    for one, following in zip(order, order[1:], strict=False):
+    for one, following in pairwise(order):
         if rounds[order.index(one)] == rounds[order.index(following)]:
             assert one < following

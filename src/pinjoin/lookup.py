@@ -77,7 +77,8 @@ class Lookup:
 
     def board(self, row: int) -> BoardJoin:
         """A board and the images on it, most popular first."""
-        [board] = self._boards.dicts([row], ["board_id", "title", "description", "category"])
+        columns = ["board_id", "title", "description", "category", "user_id"]
+        [board] = self._boards.dicts([row], columns)
         return BoardJoin(row, **board, images=self.graph.images_of(row))
 
     def find_board(self, board_id: str) -> int:

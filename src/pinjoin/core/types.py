@@ -52,4 +52,5 @@ class BoardJoin:
     title: str | None
     description: str | None
     category: str | None
+    user_id: str | None
     images: UInt32s

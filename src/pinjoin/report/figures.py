@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pinjoin.core.incidence import Incidence
+from pinjoin.core.incidence import Graph, Incidence
 from pinjoin.core.types import Int64s
 
 
@@ -76,8 +76,8 @@ def largest_boards(incidence: Incidence, n: int) -> list[tuple[int, int]]:
     return [(int(board), int(sizes[board])) for board in order if sizes[board]]
 
 
-def cover(incidence: Incidence, board: int, n: int) -> list[int]:
+def cover(graph: Graph, board: int, n: int) -> list[int]:
     """n images of a board spread over the order of popularity, not only what everyone saved."""
-    images = incidence.images_of(board)
+    images = graph.images_of(board)
     positions = np.linspace(0, len(images) - 1, min(n, len(images))).round().astype(np.int64)
     return [int(row) for row in images[positions]]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.core.types import Int64s
@@ -17,13 +18,13 @@ _LARGE = 300  # boards it chooses from
 
 def mixed_images(known: Workspace) -> list[int]:
     """Rows of the most popular images so that kinds take turns: the best of each category first."""
-    groups = known.categories.ids[:_POPULAR, 0]  # rows are by popularity
-    return [int(row) for row in take_turns(groups)]
+    popular = known.popular(_POPULAR)
+    return popular[take_turns(known.categories.ids[popular, 0])].tolist()  # type: ignore[no-any-return]
 
 
 def mixed_boards(known: Workspace, n: int) -> list[int]:
     """Rows of n large boards; categories take turns, and no title comes twice."""
-    large = _largest(known.incidence.sizes, _LARGE)
+    large = _largest(known.graph.sizes, _LARGE)
     large = large[take_turns(known.board_categories[large])]
     titles = [board["title"] for board in known.describe_boards(large.tolist())]
     first_of_each = {title: row for row, title in zip(large[::-1], titles[::-1], strict=True)}
@@ -34,10 +35,14 @@ def mixed_boards(known: Workspace, n: int) -> list[int]:
 def boards_titled(known: Workspace, words: str, n: int) -> list[int]:
     """Rows of the n largest boards whose title has these words as one string, in any case; of all
     boards without words."""
-    sizes = known.incidence.sizes
+    sizes = known.graph.sizes
     if not words:
         return [int(row) for row in _largest(sizes, n)]
-    titles = known.snapshot.table("boards")["title"]
+    stored = known.snapshot.table("boards")["title"]
+    new = known.describe_boards(range(len(stored), known.n_boards))  # since the snapshot
+    titles = pa.chunked_array(
+        [*stored.chunks, pa.array([one["title"] for one in new], pa.string())]
+    )
     named = pc.match_substring(titles, words, ignore_case=True)
     rows = np.flatnonzero(pc.fill_null(named, False).to_numpy(zero_copy_only=False))
     return [int(row) for row in rows[_largest(sizes[rows], n)]]

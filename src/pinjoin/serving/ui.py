@@ -138,11 +138,7 @@ class Pages:
 
     async def boards(self, request: Request) -> Response:
         """Boards to save to, by what was typed of their title; JSON, for the script that saves."""
-        known, words = self._service.workspace, request.query_params.get("q", "").strip()
-        rows = await self._service.run(boards_titled, known, words, _SUGGESTED)
-        boards = [known.board(row) for row in rows]
-        found = [{"id": b.board_id, "title": b.title or b.board_id, "size": len(b.images)}
-                 for b in boards]  # fmt: skip
+        found = await self._service.run(_suggested, self._service.workspace, request)
         return JSONResponse({"boards": found})
 
     async def nothing(self, request: Request) -> Response:
@@ -201,6 +197,19 @@ class Pages:
         if before == after:
             after = next((name for name in names if name != before), before)
         return visit.text("a") or before, visit.text("b") or after
+
+
+def _suggested(known: Workspace, request: Request) -> list[dict[str, Any]]:
+    rows = boards_titled(known, request.query_params.get("q", "").strip(), _SUGGESTED)
+    return [
+        {
+            "id": board.board_id,
+            "title": board.title or board.board_id,
+            "owner": board.user_id,
+            "size": len(board.images),
+        }
+        for board in map(known.board, rows)
+    ]
 
 
 def _next(visit: Visit, start: int) -> str:

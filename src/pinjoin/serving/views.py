@@ -216,13 +216,13 @@ class Views:
             len(known.images),
             known.category,
             known.description,
-            getattr(known, "user_id", None),
+            known.user_id,
             self.pictures(self._cover(row)),
         )
 
     def _cover(self, row: int) -> list[int]:
         """Some of its images, but not its best known one, which is on many boards."""
-        rows = cover(self.workspace.incidence, row, _COVER + 1)
+        rows = cover(self.workspace.graph, row, _COVER + 1)
         return rows[1:] if len(rows) > _COVER else rows
 
     def _picture(self, row: int, described: Mapping[str, Any]) -> Picture:

@@ -27,7 +27,9 @@ function eventOf(card) {
   return arm ? { ...event, arm } : event;
 }
 
-const isLogged = (card) => Boolean(card?.dataset.request && card.closest(".masonry")?.dataset.query);
+function isLogged(card) {
+  return Boolean(user && card?.dataset.request && card.closest(".masonry")?.dataset.query);
+}
 
 function note(event, action) {
   waiting.push({ ...event, action });

@@ -1,7 +1,7 @@
 // Requests to the server this page came from.
 const { base } = document.body.dataset;
 
-/** Who looks, until the browser is closed: nobody knows more of them. */
+/** Who looks, until the browser is closed; undefined where the server takes nothing in. */
 export const { user } = document.body.dataset;
 
 export const address = (path) => `${base}${path}`;
