@@ -184,4 +184,7 @@ class Switch:
 
 
 def _open_store(path: Path, config: ServeConfig) -> Store:
-    return open_store(config.database or path / LIVE_FILE)
+    told = config.database
+    if told is None:
+        return open_store(path / LIVE_FILE)
+    return open_store(told if "://" in told else Path(told))
