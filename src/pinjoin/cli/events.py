@@ -54,7 +54,7 @@ def check(
     from pinjoin.data.events import open_events
     from pinjoin.data.rejects import Rejects
 
-    source = open_events(list(files), _parse_map(maps), encoding=encoding)
+    source = open_events(list(files), parse_map(maps), encoding=encoding)
     with Rejects(rejects, strict) as lost, announce_compilation():
         read = read_events(source, lost, reporter())
         report = check_events(read, lost.count, time.time())
@@ -128,7 +128,7 @@ def value(
     lost = Rejects(None)
     with announce_compilation():
         log = read_log(
-            open_events(list(files), _parse_map(maps), encoding=encoding), lost, reporter()
+            open_events(list(files), parse_map(maps), encoding=encoding), lost, reporter()
         )
     shown = impressions_table(log, actions or ENGAGEMENT)
     found = policy_value(
@@ -141,7 +141,7 @@ def value(
         _print_value(found, list(lost.by_reason.items()))
 
 
-def _parse_map(options: Sequence[str]) -> dict[str, str]:
+def parse_map(options: Sequence[str]) -> dict[str, str]:
     mapping = {}
     for option in options:
         ours, equals, theirs = option.partition("=")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pinjoin.ranking.store import Change, ModelInfo
 
 _WORKSPACE = click.argument("workspace", type=click.Path(path_type=Path))
+_LISTED = 3  # metrics; `show` has all
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -121,7 +122,7 @@ def _row(info: ModelInfo) -> list[str]:
     if info.model is None:
         return [mark, info.name, "", "", "", "damaged"]
     about = info.model.about
-    metrics = ", ".join(f"{k} {_short(v)}" for k, v in about.metrics.items())
+    metrics = ", ".join(f"{k} {_short(v)}" for k, v in list(about.metrics.items())[:_LISTED])
     return [mark, info.name, info.model.kind, about.trained_on, about.created_at, metrics]
 
 

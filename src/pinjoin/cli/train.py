@@ -2,52 +2,244 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from pinjoin.core.progress import Progress
+    from pinjoin.data.event_log import EventLog
+    from pinjoin.features.pairs import PairConfig
+    from pinjoin.live.store import Store
+    from pinjoin.ranking.model import Model
+    from pinjoin.recommender import Workspace
+    from pinjoin.training.from_logs import Learned
 
-@click.command()
+_EPILOG = """\b
+  pinjoin train shop --events logs/2024-*.csv
+  pinjoin train shop --live --control-groups visual,text,category,cross,cooccurrence,quality
+  pinjoin train shop --from-boards
+"""
+_OF_TRIPLETS = ("min_query_impressions", "min_impressions", "pairs", "doubt")
+_OF_LOGS = ("database", "maps", "encoding", "control_groups", "model", "c", *_OF_TRIPLETS)
+
+
+@click.command(epilog=_EPILOG)
 @click.argument("workspace", type=click.Path(path_type=Path))
-@click.option("--from-boards", is_flag=True, required=True, help="From the catalogue's own boards.")
+@click.argument("more", nargs=-1, metavar="[FILE]…")
+@click.option("--from-boards", is_flag=True, help="From the catalogue's own boards.")
+@click.option("--events", multiple=True, metavar="FILE…", help="From a log: files and globs.")
+@click.option("--live", is_flag=True, help="From the events of the live database.")
+@click.option("--database", metavar="URL", help="Of the live events; default WORKSPACE/live.db.")
+@click.option(
+    "--map", "maps", multiple=True, metavar="COLUMN=COLUMN", help="Your column for one of ours."
+)
+@click.option("--encoding", help="Of text files; default UTF-8.")
 @click.option("--name", help="Of the model; by default after the time.")
-@click.option("--group", "groups", multiple=True, help="Only features of this group; repeatable.")
+@click.option("--groups", metavar="GROUP,…", help="Only features of these groups.")
 @click.option("--without", multiple=True, metavar="FEATURE", help="Not this one; repeatable.")
-@click.option("--seed", default=0, show_default=True, help="Of what is hidden.")
+@click.option("--control-groups", metavar="GROUP,…", help="Learn NAME-control of these as well.")
+@click.option(
+    "--model",
+    type=click.Choice(["ranksvm", "lambdamart"]),
+    help="What is learned from a log; default ranksvm.",
+)
+@click.option("--C", "c", type=float, help="Of RankSVM; by default by cross-validation.")
+@click.option("--min-query-impressions", type=int, help="A query needs so many; default 100.")
+@click.option("--min-impressions", type=int, help="So does a candidate of it; default 10.")
+@click.option("--pairs", type=int, help="Of best and worst candidates of a query; default 5.")
+@click.option("--doubt", type=float, help="Imagined actions of a candidate; default 1.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Of what is drawn.")
 @click.option("--no-use", is_flag=True, help="Keep ranking as before.")
-def train(
-    workspace: Path,
-    from_boards: bool,
-    name: str | None,
-    groups: tuple[str, ...],
-    without: tuple[str, ...],
-    seed: int,
-    no_use: bool,
-) -> None:
-    """Hide images of many boards of WORKSPACE, and learn to find them again."""
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **given: Any) -> None:
+    """Learn to rank WORKSPACE: from what people did with what they were shown, or from its own
+    boards, of which images are hidden to be found again (docs/ranking.md)."""
     from datetime import UTC, datetime
 
-    from pinjoin.core.progress import reporter
-    from pinjoin.features.pairs import PairConfig
-    from pinjoin.ranking.store import COUNT, save_model
+    from pinjoin.cli.kernels import announce_compilation
+    from pinjoin.core.progress import reporter, silent
+    from pinjoin.ranking.store import COUNT, require_new, save_model
     from pinjoin.recommender import open_workspace
+
+    _check_usage(from_boards, given)
+    source = "boards" if from_boards else "logs"
+    name = given["name"] or f"{source}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    require_new(workspace, name, *([f"{name}-control"] if given["control_groups"] else []))
+    opened = open_workspace(workspace, model=COUNT)
+    progress = silent if as_json else reporter()
+    learn = _learn_from_boards if from_boards else _learn_from_logs
+    with announce_compilation():
+        *others, model = learn(opened, name, given, progress, silently=as_json)
+    paths = [save_model(workspace, one, use=False) for one in others]
+    paths.append(save_model(workspace, model, use=not no_use))
+    if as_json:
+        click.echo(json.dumps(_plain([model, *others], not no_use), ensure_ascii=False, indent=2))
+        return
+    click.echo(f"Kept as {' and '.join(map(str, paths))}.")
+    click.echo(f"`pinjoin models use {workspace} {name}` uses it." if no_use else "It ranks now.")
+
+
+def _check_usage(from_boards: bool, given: dict[str, Any]) -> None:
+    given["live"] |= given["database"] is not None
+    if given["more"] and not given["events"]:
+        raise click.UsageError(f"Got {given['more'][0]!r}; the files of a log follow --events.")
+    if from_boards == bool(given["events"] or given["live"]):
+        raise click.UsageError("Say what to learn from: --events FILE…, --live or --from-boards.")
+    for option in _OF_LOGS if from_boards else ():
+        if given[option] not in (None, ()):
+            dashed = {"maps": "map", "c": "C"}.get(option, option).replace("_", "-")
+            raise click.UsageError(f"--{dashed} is for logs; leave it or --from-boards out.")
+
+
+def _features(groups: str | None, without: tuple[str, ...]) -> PairConfig | None:
+    """None: the default ones."""
+    from pinjoin.features.pairs import PairConfig
+
+    if groups is None:
+        return PairConfig(without=without) if without else None
+    named = [one.strip() for one in groups.split(",")]
+    return PairConfig([one for one in named if one], without)
+
+
+def _learn_from_boards(
+    opened: Workspace, name: str, given: dict[str, Any], progress: Progress, silently: bool
+) -> list[Model]:
     from pinjoin.training.from_boards import BoardTraining, train_from_boards
 
-    chosen = PairConfig(without=without)
-    if groups:
-        chosen = PairConfig(groups=groups, without=without)
-    opened = open_workspace(workspace, model=COUNT)
-    model = train_from_boards(
-        opened,
-        BoardTraining(seed=seed),
-        chosen,
-        name=name or f"boards-{datetime.now(UTC):%Y%m%dT%H%M%SZ}",
-        progress=reporter(),
-    )
-    path = save_model(workspace, model, use=not no_use)
+    pairs = _features(given["groups"], given["without"])
+    config = BoardTraining(seed=given["seed"])
+    model = train_from_boards(opened, config, pairs, name=name, progress=progress)
     metrics = model.about.metrics
-    click.echo(
-        f"Learned from {metrics['queries']:,} hidden saves; nDCG@100 of others, estimated: "
-        f"{metrics['ndcg_100']:.3f}. Kept as {path}."
+    if not silently:
+        click.echo(
+            f"Learned from {metrics['queries']:,} hidden saves; nDCG@100 of others, estimated: "
+            f"{metrics['ndcg_100']:.3f}."
+        )
+    return [model]
+
+
+def _learn_from_logs(
+    opened: Workspace, name: str, given: dict[str, Any], progress: Progress, silently: bool
+) -> list[Model]:
+    """The control, if there is one, and the model."""
+    from dataclasses import replace
+
+    from pinjoin.ranking.navboost_store import save_navboost
+    from pinjoin.training.from_logs import train_from_logs
+    from pinjoin.training.log_config import LogTraining
+
+    usual = LogTraining()
+    asked = {name: given[name] for name in _OF_TRIPLETS if given[name] is not None}
+    config = LogTraining(
+        model=given["model"] or usual.model,
+        C=given["c"],
+        triplets=replace(usual.triplets, **asked),
+        seed=given["seed"],
     )
-    click.echo("It ranks now." if not no_use else f"`pinjoin models use {workspace} …` uses it.")
+    control = given["control_groups"]
+    learned = train_from_logs(
+        opened,
+        _read(opened.path, given, progress, silently),
+        config,
+        _features(given["groups"], given["without"]),
+        None if control is None else _features(control, given["without"]),
+        name=name,
+        progress=progress,
+    )
+    if learned.navboost is not None:
+        names = opened.signatures()
+        save_navboost(opened.path, name, learned.navboost, names, opened.snapshot.name)
+    if not silently:
+        _tell(learned)
+    return [*([] if learned.control is None else [learned.control]), learned.model]
+
+
+def _read(workspace: Path, given: dict[str, Any], progress: Progress, silently: bool) -> EventLog:
+    """The impressions of files and of the live database, with what was done to them."""
+    from contextlib import ExitStack
+    from itertools import chain
+
+    from pinjoin.cli.events import parse_map
+    from pinjoin.data.event_log import join_events, number_events
+    from pinjoin.data.events import open_events
+    from pinjoin.data.rejects import Rejects
+
+    parts, lost = [], Rejects(None)
+    with ExitStack() as stack:
+        if given["events"]:
+            files = [*given["events"], *given["more"]]
+            source = open_events(files, parse_map(given["maps"]), encoding=given["encoding"])
+            parts.append(source.batches(lost, progress))
+        if given["live"]:
+            parts.append(stack.enter_context(_open_live(workspace, given)).event_batches())
+        log = join_events(number_events(chain.from_iterable(parts)))
+    for reason, count in lost.by_reason.items() if not silently else ():
+        click.echo(f"rejected: {count:,} rows: {reason}")
+    return log
+
+
+def _open_live(workspace: Path, given: dict[str, Any]) -> Store:
+    from pinjoin.core.errors import InputError
+    from pinjoin.live.database import LIVE_FILE
+    from pinjoin.live.store import open_store
+
+    where = given["database"] or workspace / LIVE_FILE
+    if where == workspace / LIVE_FILE and not where.exists():
+        raise InputError(
+            f"There is no live database {where}: `pinjoin serve {workspace}` makes it. Give the "
+            "logs of what was shown (--events FILE…), or the database's --database URL."
+        )
+    return open_store(where)
+
+
+def _tell(learned: Learned) -> None:
+    logged, metrics = learned.logged, learned.model.about.metrics
+    if logged.left_out:
+        such = f", such as {', '.join(map(repr, logged.unknown))}" if logged.unknown else ""
+        click.echo(
+            f"Left out: {logged.left_out:,} impressions, of images for themselves or with one of "
+            f"{logged.n_unknown:,} ids that are not in the catalogue{such}."
+        )
+    click.echo(
+        f"Learned from {metrics['triplets']:,} triplets of {metrics['queries']:,} queries with "
+        f"{len(logged.log):,} impressions."
+    )
+    if "engaged_in_order" in metrics:
+        _tell_order(learned)
+    if "later_in_order" in metrics:
+        before, after = (metrics[f"later_in_order{k}"] for k in ("_without_navboost", ""))
+        click.echo(
+            f"What was done for the very query: {before:.1%} → {after:.1%} of {metrics['later']:,} "
+            "later pairs in order."
+        )
+
+
+def _tell_order(learned: Learned) -> None:
+    """How well candidates are ordered, of queries that were not learned from."""
+    metrics = learned.model.about.metrics
+    ways = {
+        "this model": metrics["engaged_in_order"],
+        "shared boards": metrics["engaged_in_order_by_count"],
+        "clicks as they are": metrics.get("engaged_in_order_by_raw_clicks"),
+    }
+    if learned.control is not None:
+        ways["the control"] = learned.control.about.metrics["engaged_in_order"]
+    click.echo(f"In order, of {metrics['engaged']:,} pairs of queries that it did not learn from:")
+    for way, share in ways.items():
+        if share is not None:
+            error = 1.96 * (share * (1 - share) / metrics["engaged"]) ** 0.5
+            click.echo(f"  {way:20s} {share:6.1%} ± {error:.1%}")
+    if metrics["engaged_in_order"] <= metrics["engaged_in_order_by_count"]:
+        click.echo("caution: it is no better than the number of shared boards.")
+
+
+def _plain(models: list[Model], in_use: bool) -> dict[str, Any]:
+    found = [
+        {"name": one.about.name, "kind": one.kind, "metrics": dict(one.about.metrics),
+         "data_hash": one.about.data_hash, "features": len(one.features)}
+        for one in models
+    ]  # fmt: skip
+    return {"in_use": in_use, "models": found}

@@ -60,11 +60,7 @@ def save_model(workspace: Path, model: Model, use: bool = True) -> Path:
     refuses.
     """
     name = model.about.name
-    if not MODEL_NAME.fullmatch(name) or name in ("current", COUNT):
-        raise ConfigError(
-            "A model's name must be up to 100 letters, digits, dots, - and _, beginning with a "
-            f"letter or digit, and not 'current' or 'count'. Got {name!r}."
-        )
+    require_new(workspace, name)
     folder = models_folder(workspace)
     path = folder / f"{name}.json"
     text = to_json(model)
@@ -74,6 +70,25 @@ def save_model(workspace: Path, model: Model, use: bool = True) -> Path:
     if use:
         use_model(workspace, name)
     return path
+
+
+def require_new(workspace: Path, *names: str) -> None:
+    """ConfigError unless models may be kept under these names: better before long work."""
+    for name in names:
+        if not MODEL_NAME.fullmatch(name) or name in ("current", COUNT):
+            raise ConfigError(
+                "A model's name must be up to 100 letters, digits, dots, - and _, beginning with a "
+                f"letter or digit, and not 'current' or 'count'. Got {name!r}."
+            )
+        if (models_folder(workspace) / f"{name}.json").exists():
+            raise _taken(name)
+
+
+def _taken(name: str) -> ConfigError:
+    return ConfigError(
+        f"There is a model {name!r} already, and models are not overwritten. "
+        "Give the new one another name."
+    )
 
 
 def use_model(workspace: Path, name: str, schema: Schema | None = None) -> Model | None:
@@ -184,10 +199,7 @@ def _write(path: Path, text: str, replace: bool) -> None:
         else:
             path.hardlink_to(temporary)
     except FileExistsError:
-        raise ConfigError(
-            f"There is a model {path.stem!r} already, and models are not overwritten. "
-            "Give the new one another name."
-        ) from None
+        raise _taken(path.stem) from None
     finally:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
