@@ -66,6 +66,7 @@ def score_block(
     kind: Any,
     by_image: Any,
     by_board: Any,
+    n_boards: Any,
     degrees: Any,
     board_weights: Any,
     image_factors: Any,
@@ -79,7 +80,7 @@ def score_block(
     zero on entry and exit."""
     counters, flags, groups, rows, counts, sums, scores, keys, order, spare, bins = scratch
     bounds, step, image_boards = by_image
-    n_boards = float(len(board_weights))
+    n_boards = float(n_boards)
     at = _U(out_indptr[0])
     for query in range(_U(first), _U(last)):
         begin, end = span(bounds, step, query)

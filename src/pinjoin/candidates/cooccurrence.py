@@ -243,7 +243,7 @@ class Cooccurrence:
             scorer = self._scorer
             score_block(
                 first, last, k, self.config.min_count, scorer.kind, *graph,
-                scorer.degrees, scorer.board_weights, scorer.image_factors,
+                scorer.n_boards, scorer.degrees, scorer.board_weights, scorer.image_factors,
                 (scratch.wide, *scratch.others),
                 out.indptr, out.indices, out.counts, out.scores,
             )  # fmt: skip
@@ -369,16 +369,17 @@ class _Scorer:
         }
         self.kind = kinds.get(score, kernel.WEIGHTED)
         self.degrees = incidence.degrees
-        sizes = incidence.sizes.astype(np.float64)
+        sizes, n_boards = incidence.sizes.astype(np.float64), incidence.boards_there
         weights = np.zeros(incidence.n_boards)
         self.image_factors = np.ones(incidence.n_images)
         if score == "adamic_adar":
             weights = 1 / np.log(np.maximum(sizes, 2))
         elif score == "bm25":
             k1, b = 100.0, 0.8
-            length = (1 - b) + b * sizes / max(sizes.mean() if len(sizes) else 1.0, 1e-12)
+            length = (1 - b) + b * sizes / max(sizes.sum() / max(n_boards, 1), 1e-12)
             weights = ((k1 + 1) / (k1 * length + 1)) ** 2
-            self.image_factors = np.log(max(incidence.n_boards, 1)) - np.log1p(self.degrees)
+            self.image_factors = np.log(max(n_boards, 1)) - np.log1p(self.degrees)
+        self.n_boards = n_boards
         self.board_weights = np.rint(weights * kernel.UNIT).astype(np.uint64)
 
 

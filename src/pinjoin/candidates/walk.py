@@ -117,7 +117,8 @@ class RandomWalk:
             return Visits(np.empty(0, np.uint32), np.empty(0, np.float32), True, 0)
         scratch = self._scratch()
         found = self._exact(query, k, weights, scratch) if self._is_near(query) else None
-        found = found or self._sampled(query, k, weights, scratch)
+        if found is None:
+            found = self._sampled(query, k, weights, scratch)
         self._resting.give_back(scratch)
         return found
 

@@ -86,6 +86,7 @@ class GrowingGraph:
         self._by_board = GrowingLists(incidence.by_board, board_images)
         self._by_image = GrowingLists(incidence.by_image, image_boards)
         self._n_saves = incidence.n_saves
+        self._boards_gone = 0
         self._most_boards = incidence.most_boards
 
     @property
@@ -133,6 +134,10 @@ class GrowingGraph:
         for image in np.unique(images).tolist():
             self._by_image.remove(image, boards[images == image])
 
+    def forget_board(self) -> None:
+        """Count one board less. Its images are taken off it by `remove`."""
+        self._boards_gone += 1
+
     def version(self) -> GraphVersion:
         """The graph as it is now, for ever."""
         return GraphVersion(
@@ -140,6 +145,7 @@ class GrowingGraph:
             self._by_image.version(),
             self._n_saves,
             (1 << self._most_boards.bit_length()) - 1,  # so that it rarely changes
+            self._boards_gone,
         )
 
 
@@ -151,6 +157,7 @@ class GraphVersion(Graph):
     _by_image: Lists
     _n_saves: int
     _most_boards: int
+    _boards_gone: int
 
     @property
     def by_board(self) -> Lists:
@@ -167,6 +174,10 @@ class GraphVersion(Graph):
     @property
     def most_boards(self) -> int:
         return self._most_boards
+
+    @property
+    def boards_there(self) -> int:
+        return self.n_boards - self._boards_gone
 
     def as_incidence(self) -> Incidence:
         indptr = np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)

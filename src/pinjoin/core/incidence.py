@@ -83,6 +83,11 @@ class Graph:
         return self.by_board.n
 
     @property
+    def boards_there(self) -> int:
+        """How many boards are not taken down."""
+        return self.n_boards
+
+    @property
     def n_images(self) -> int:
         return self.by_image.n
 

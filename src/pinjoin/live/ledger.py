@@ -172,6 +172,7 @@ class Ledger:
         self.boards[id] = GONE
         if board == GONE:
             return
+        self._graph.forget_board()
         for image in self._graph.images_of(board).tolist():
             pins = self.built_pins(image)
             live = [one for one in self.pins_of.get(image, ()) if one.board == board]
