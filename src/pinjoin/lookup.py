@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,11 @@ class Lookup:
             rows[unknown] = find(ids if len(unknown) == len(ids) else ids.take(pa.array(unknown)))
         return rows
 
+    @property
+    def redescribed(self) -> Container[int]:
+        """Image rows that `describe` may tell other things of than the snapshot does."""
+        return ()
+
     def describe(self, rows: UInt32s | Sequence[int]) -> list[dict[str, Any]]:
         """signature, pin_id, image and title of image rows."""
         return self._images.dicts(np.asarray(rows), ["signature", "pin_id", "image", "title"])
@@ -67,13 +72,18 @@ class Lookup:
         """board_id and title of board rows."""
         return self._boards.dicts(np.asarray(rows), ["board_id", "title"])
 
-    def pinjoin(self, row: int) -> PinJoin:
-        """Everything known of one image: its pins and its boards."""
+    def pinjoin(self, row: int, most: int | None = None) -> PinJoin:
+        """Everything known of one image: its pins and its boards; the first `most` of each."""
         first, last = self.snapshot.array("image_pins.indptr")[row : row + 2]
-        pins = self.snapshot.array("image_pins")[first:last]
+        pins = self.snapshot.array("image_pins")[first:last][:most]
         [image] = self.describe([row])
-        boards = self._boards.dicts(self.graph.boards_of(row))
+        boards = self._boards.dicts(self.graph.boards_of(row)[:most])
         return PinJoin(row, **image, pins=self._pins.dicts(pins), boards=boards)
+
+    def n_pins_of(self, row: int) -> int:
+        """How many pins an image has."""
+        first, last = self.snapshot.array("image_pins.indptr")[row : row + 2]
+        return int(last - first)
 
     def board(self, row: int) -> BoardJoin:
         """A board and the images on it, most popular first."""

@@ -5,6 +5,7 @@ A request takes the newest version and answers from it alone, without a lock.
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +31,7 @@ from pinjoin.features.topics import Topics
 from pinjoin.features.visual import Encoder
 from pinjoin.joins.references import normalise_references
 from pinjoin.live.built import Built
-from pinjoin.live.ledger import Ledger
+from pinjoin.live.ledger import Ledger, LivePin
 from pinjoin.live.rows import LiveRows
 from pinjoin.ranker import Ranker
 from pinjoin.recommender import Workspace
@@ -59,16 +60,25 @@ class Version(Workspace):
 
     # ---- ids and tables ----
 
-    def pinjoin(self, row: int) -> PinJoin:
+    @property
+    def redescribed(self) -> Container[int]:
+        return self._ledger.shown
+
+    def pinjoin(self, row: int, most: int | None = None) -> PinJoin:
         [image] = self.describe([row])
-        pins = self._pins.dicts(self._ledger.built_pins(row)) + self._live_pins(row)
-        boards = self._boards.dicts(np.sort(self.graph.boards_of(row)))
+        built = self._ledger.built_pins(row)[:most]
+        live = self._ledger.pins_of.get(row, ())[: None if most is None else most - len(built)]
+        pins = self._pins.dicts(built) + self._as_rows(live)
+        boards = self._boards.dicts(np.sort(self.graph.boards_of(row))[:most])
         return PinJoin(row, **image, pins=pins, boards=boards)
 
-    def _live_pins(self, row: int) -> list[dict[str, Any]]:
+    def n_pins_of(self, row: int) -> int:
+        return len(self._ledger.built_pins(row)) + len(self._ledger.pins_of.get(row, ()))
+
+    def _as_rows(self, pins: Sequence[LivePin]) -> list[dict[str, Any]]:
         schema = self._pins.table.schema
         found = []
-        for pin in self._ledger.pins_of.get(row, ()):
+        for pin in pins:
             said = {name: getattr(pin.save, name, None) for name in schema.names}
             made = pa.array([said["created_at"]], pa.int64()).cast(schema.field("created_at").type)
             found.append(said | {"created_at": made[0].as_py()})

@@ -20,7 +20,7 @@ from pinjoin.serving.cursors import cursor_of, place_of
 from pinjoin.serving.encoding import images_json, object_json, results_json
 from pinjoin.serving.errors import ApiError
 from pinjoin.serving.searching import find_images
-from pinjoin.serving.switching import Opened
+from pinjoin.serving.switching import Now
 
 _SHOWN = 100  # pins and boards of an image that are listed
 _OUTSIDE = orjson.dumps(dict.fromkeys(("signature", "pin_id", "image", "title")))
@@ -38,66 +38,66 @@ class Asked:
     chosen: Chosen = NO_CHOICE
 
 
-def related(opened: Opened, id: str, asked: Asked, config: ServeConfig, request_id: str) -> bytes:
+def related(now: Now, id: str, asked: Asked, config: ServeConfig, request_id: str) -> bytes:
     """What belongs next to an image."""
-    known = opened.workspace
+    known = now.known
     query = known.find(id)
     request = (id, asked.wishes, asked.user)
     start = place_of(asked.cursor, *request)
     end = min(start + asked.n, config.depth)
     ranking = known.rank(query, end, _with_known_ids(known, asked.wishes))
     cursor = cursor_of(end, *request) if len(ranking) == end < config.depth else None
-    results = _results(opened, ranking.after(start), asked)
-    about = [("query", opened.heads.of([query])[0] + b"}")]
-    return _answer(opened, about, ranking.model, results, asked, request_id, cursor)
+    results = _results(now, ranking.after(start), asked)
+    about = [("query", now.heads.of([query])[0] + b"}")]
+    return _answer(now, about, ranking.model, results, asked, request_id, cursor)
 
 
-def related_to_picture(opened: Opened, picture: bytes, asked: Asked, request_id: str) -> bytes:
+def related_to_picture(now: Now, picture: bytes, asked: Asked, request_id: str) -> bytes:
     """What looks like a picture from outside."""
-    wishes = _with_known_ids(opened.workspace, asked.wishes)
-    ranking = opened.workspace.rank_picture(picture, asked.n, wishes)
-    results = _results(opened, ranking, asked)
+    wishes = _with_known_ids(now.known, asked.wishes)
+    ranking = now.known.rank_picture(picture, asked.n, wishes)
+    results = _results(now, ranking, asked)
     about = [("query", _OUTSIDE)]
-    return _answer(opened, about, ranking.model, results, asked, request_id, None)
+    return _answer(now, about, ranking.model, results, asked, request_id, None)
 
 
 def related_to_several(
-    opened: Opened, ids: Sequence[str], asked: Asked, config: ServeConfig, request_id: str
+    now: Now, ids: Sequence[str], asked: Asked, config: ServeConfig, request_id: str
 ) -> bytes:
     """What belongs next to several images; ids that are not known are named.
 
     Raises UnknownIdError if none is known.
     """
-    rows = opened.workspace.find_all(as_ids(ids)).tolist()
+    rows = now.known.find_all(as_ids(ids)).tolist()
     unknown = [id for id, row in zip(ids, rows, strict=True) if row < 0]
     queries = [row for row in rows if row >= 0]
     if not queries:
         raise UnknownIdError(unknown[0])
-    return _ideas(opened, queries, unknown, asked, config, request_id)
+    return _ideas(now, queries, unknown, asked, config, request_id)
 
 
 def related_to_board(
-    opened: Opened, id: str, asked: Asked, config: ServeConfig, request_id: str
+    now: Now, id: str, asked: Asked, config: ServeConfig, request_id: str
 ) -> bytes:
     """More ideas for a board. Raises UnknownIdError, and ApiError if nothing is on it."""
-    known = opened.workspace
+    known = now.known
     images = known.board(known.find_board(id)).images
     if not len(images):
         raise ApiError(422, "empty_board", f"Nothing is on the board {id!r} yet.")
     some = np.linspace(0, len(images) - 1, min(config.most_ids, len(images))).astype(int)
-    return _ideas(opened, images[some].tolist(), [], asked, config, request_id)
+    return _ideas(now, images[some].tolist(), [], asked, config, request_id)
 
 
 def _ideas(
-    opened: Opened,
+    now: Now,
     queries: Sequence[int],
     unknown: Sequence[str],
     asked: Asked,
     config: ServeConfig,
     request_id: str,
 ) -> bytes:
-    known, queries = opened.workspace, list(dict.fromkeys(queries))
-    heads = opened.heads.of(queries)
+    known, queries = now.known, list(dict.fromkeys(queries))
+    heads = now.heads.of(queries)
     request = (tuple(heads), asked.wishes, asked.user)
     start = place_of(asked.cursor, *request)
     end = min(start + asked.n, config.depth)
@@ -106,18 +106,18 @@ def _ideas(
     cursor = cursor_of(end, *request) if full else None
     found = found.after(start)
     reasons = found.reasons(known) if asked.explain else None
-    because = opened.heads.of(found.because.tolist())
-    results = results_json(opened.heads, found.ranking, reasons, because)
+    because = now.heads.of(found.because.tolist())
+    results = results_json(now.heads, found.ranking, reasons, because)
     about = [
-        ("queries", images_json(opened.heads, np.array(queries, np.uint32))),
+        ("queries", images_json(now.heads, np.array(queries, np.uint32))),
         ("unknown", orjson.dumps(unknown)),
     ]
-    return _answer(opened, about, found.ranking.model, results, asked, request_id, cursor)
+    return _answer(now, about, found.ranking.model, results, asked, request_id, cursor)
 
 
-def search(opened: Opened, words: str, n: int, cursor: str | None, config: ServeConfig) -> bytes:
+def search(now: Now, words: str, n: int, cursor: str | None, config: ServeConfig) -> bytes:
     """A page of the images that words find."""
-    known = opened.workspace
+    known = now.known
     start = place_of(cursor, "search", words)
     end = min(start + n, config.depth)
     rows = find_images(known, words, end)
@@ -125,17 +125,17 @@ def search(opened: Opened, words: str, n: int, cursor: str | None, config: Serve
     return object_json(
         [
             ("snapshot", orjson.dumps(known.snapshot.name)),
-            ("images", images_json(opened.heads, rows[start:])),
+            ("images", images_json(now.heads, rows[start:])),
             ("next_cursor", orjson.dumps(following)),
         ]
     )
 
 
-def pin(opened: Opened, id: str) -> bytes:
+def pin(now: Now, id: str) -> bytes:
     """Everything known of an image; of its pins and boards, the first."""
-    known = opened.workspace
+    known = now.known
     row = known.find(id)
-    found = known.pinjoin(row)
+    found = known.pinjoin(row, _SHOWN)
     return orjson.dumps(
         {
             "snapshot": known.snapshot.name,
@@ -144,10 +144,10 @@ def pin(opened: Opened, id: str) -> bytes:
             "image": found.image,
             "title": found.title,
             "has_picture": known.image_path(row) is not None,
-            "n_pins": len(found.pins),
-            "n_boards": len(found.boards),
-            "pins": found.pins[:_SHOWN],
-            "boards": found.boards[:_SHOWN],
+            "n_pins": known.n_pins_of(row),
+            "n_boards": len(known.graph.boards_of(row)),
+            "pins": found.pins,
+            "boards": found.boards,
             "annotations": _named(known.annotations.of(row)),
             "categories": _named(known.categories.of(row)),
             "topics": _named(known.topics.of(row)),
@@ -156,9 +156,9 @@ def pin(opened: Opened, id: str) -> bytes:
     )
 
 
-def board(opened: Opened, id: str, n: int, cursor: str | None) -> bytes:
+def board(now: Now, id: str, n: int, cursor: str | None) -> bytes:
     """A board and a page of the images on it, most popular first."""
-    known = opened.workspace
+    known = now.known
     found = known.board(known.find_board(id))
     start = place_of(cursor, "board", id)
     about = {
@@ -169,7 +169,7 @@ def board(opened: Opened, id: str, n: int, cursor: str | None) -> bytes:
         "category": found.category,
         "n_images": len(found.images),
     }
-    images = images_json(opened.heads, np.asarray(found.images[start : start + n]))
+    images = images_json(now.heads, np.asarray(found.images[start : start + n]))
     more = start + n < len(found.images)
     following = cursor_of(start + n, "board", id) if more else None
     parts = [(name, orjson.dumps(value)) for name, value in about.items()]
@@ -177,7 +177,7 @@ def board(opened: Opened, id: str, n: int, cursor: str | None) -> bytes:
 
 
 def _answer(
-    opened: Opened,
+    now: Now,
     query: Iterable[tuple[str, bytes]],
     model: str,
     results: bytes,
@@ -189,7 +189,7 @@ def _answer(
     return object_json(
         [
             *query,
-            ("snapshot", orjson.dumps(opened.workspace.snapshot.name)),
+            ("snapshot", orjson.dumps(now.known.snapshot.name)),
             ("model", orjson.dumps(model)),
             ("experiment", orjson.dumps(asked.chosen.experiment)),
             ("arm", orjson.dumps(asked.chosen.arm)),
@@ -200,9 +200,9 @@ def _answer(
     )
 
 
-def _results(opened: Opened, ranking: Ranking, asked: Asked) -> bytes:
-    reasons = opened.workspace.reasons(ranking) if asked.explain else None
-    return results_json(opened.heads, ranking, reasons)
+def _results(now: Now, ranking: Ranking, asked: Asked) -> bytes:
+    reasons = now.known.reasons(ranking) if asked.explain else None
+    return results_json(now.heads, ranking, reasons)
 
 
 def _with_known_ids(known: Workspace, wishes: Wishes) -> Wishes:

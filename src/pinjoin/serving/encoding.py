@@ -22,27 +22,27 @@ _KEPT = 100_000  # images, of some 200 bytes
 
 
 class Heads:
-    """What describes each image of a workspace, as JSON without the closing brace. Thread-safe."""
+    """What describes each image of a catalogue, as JSON without the closing brace. Thread-safe.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._kept: dict[int, bytes] = {}
+    kept: those of the snapshot, which all its requests share.
+    """
+
+    def __init__(self, known: Workspace, kept: dict[int, bytes]) -> None:
+        self._known, self._kept = known, kept
 
     def of(self, rows: Sequence[int]) -> list[bytes]:
         """Of each row: `{"signature": …, "pin_id": …, "image": …, "title": …`."""
-        kept = self._kept
-        missing = [row for row in rows if row not in kept]
+        live = self._known.redescribed
+        found = {row: None if row in live else self._kept.get(row) for row in rows}
+        missing = [row for row, head in found.items() if head is None]
         if missing:
-            described = self._workspace.describe(missing)
+            described = self._known.describe(missing)
             new = {row: orjson.dumps(one)[:-1] for row, one in zip(missing, described, strict=True)}
-            if len(kept) + len(new) > _KEPT:
-                kept = self._kept = {row: kept[row] for row in rows if row in kept}
-            kept.update(new)
-        return [kept[row] for row in rows]
-
-    def clear(self) -> None:
-        """Forget them: something about images has changed."""
-        self._kept = {}
+            found |= new
+            if len(self._kept) > _KEPT:
+                self._kept.clear()
+            self._kept.update({row: head for row, head in new.items() if row not in live})
+        return [found[row] for row in rows]  # type: ignore[misc]
 
 
 def results_json(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.candidates.content import Content
@@ -12,13 +11,15 @@ from pinjoin.core.errors import UnknownIdError
 from pinjoin.core.types import UInt32s
 from pinjoin.recommender import Workspace
 
+_MOST = 2_000  # images whose titles or ids fit that are looked at
+
 
 def find_images(known: Workspace, words: str, n: int) -> UInt32s:
     """Rows of images for what someone typed, each once, the n best.
 
     First the image that has it as id; then those of which most is said in these words; then those
     whose title contains them, or whose id begins with them, most popular first. A longer list
-    begins with the shorter one.
+    begins with the shorter one. Of images that came after the build, titles are not read.
     """
     words = words.strip()
     if not words:
@@ -52,11 +53,10 @@ def _by_beginning(known: Workspace, words: str) -> UInt32s:
     contains = pc.match_substring(images["title"], words, ignore_case=True)
     begins = pc.starts_with(images["pin_id"], words)
     either = pc.or_kleene(pc.fill_null(contains, False), begins)
-    return _rows(either)
-
-
-def _rows(mask: Any) -> UInt32s:
-    return np.flatnonzero(mask.to_numpy(zero_copy_only=False)).astype(np.uint32)
+    rows = np.flatnonzero(either.to_numpy(zero_copy_only=False))[:_MOST]
+    there = known.find_signatures(images["signature"].take(pa.array(rows))) >= 0
+    found: UInt32s = rows[there].astype(np.uint32)
+    return found
 
 
 def _distinct(parts: list[UInt32s]) -> UInt32s:

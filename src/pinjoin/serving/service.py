@@ -21,7 +21,7 @@ from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.errors import ApiError
 from pinjoin.serving.images import Picture, Pictures
 from pinjoin.serving.metrics import Metrics
-from pinjoin.serving.switching import Opened, Switch
+from pinjoin.serving.switching import Now, Switch
 from pinjoin.serving.writes import NewPin, Saved, Writer, events_of, save_of, takedown_of
 
 P = ParamSpec("P")
@@ -48,14 +48,14 @@ class Service:
         self._waiting = 0
 
     @property
-    def opened(self) -> Opened:
+    def now(self) -> Now:
         """What is served now. Keep it for the length of one request, not longer."""
-        return self._switch.opened
+        return self._switch.opened.now
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace of what is served now."""
-        return self.opened.workspace
+        """The workspace of what is served now, likewise."""
+        return self.now.known
 
     async def start(self) -> None:
         """Answer the first requests as fast as later ones; look for new snapshots from now on."""
@@ -85,34 +85,34 @@ class Service:
     async def related(self, id: str, asked: Asked, request_id: str) -> bytes:
         """What belongs next to an image."""
         asked = self._with_arm(asked)
-        return await self.run(answers.related, self.opened, id, asked, self.config, request_id)
+        return await self.run(answers.related, self.now, id, asked, self.config, request_id)
 
     async def related_to_several(self, ids: Sequence[str], asked: Asked, request_id: str) -> bytes:
         """What belongs next to several images; those that are not known are named."""
         asked, answer = self._with_arm(asked), answers.related_to_several
-        return await self.run(answer, self.opened, ids, asked, self.config, request_id)
+        return await self.run(answer, self.now, ids, asked, self.config, request_id)
 
     async def related_to_board(self, id: str, asked: Asked, request_id: str) -> bytes:
         """More ideas for a board."""
         asked, answer = self._with_arm(asked), answers.related_to_board
-        return await self.run(answer, self.opened, id, asked, self.config, request_id)
+        return await self.run(answer, self.now, id, asked, self.config, request_id)
 
     async def related_to_picture(self, picture: bytes, asked: Asked, request_id: str) -> bytes:
         """What looks like a picture that is not of the catalogue."""
         answer = answers.related_to_picture
-        return await self.run(answer, self.opened, picture, asked, request_id)
+        return await self.run(answer, self.now, picture, asked, request_id)
 
     async def pin(self, id: str) -> bytes:
         """Everything known of an image; of its pins and boards, the first."""
-        return await self.run(answers.pin, self.opened, id)
+        return await self.run(answers.pin, self.now, id)
 
     async def board(self, id: str, n: int, cursor: str | None) -> bytes:
         """A board and a page of the images on it, most popular first."""
-        return await self.run(answers.board, self.opened, id, n, cursor)
+        return await self.run(answers.board, self.now, id, n, cursor)
 
     async def search(self, words: str, n: int, cursor: str | None) -> bytes:
         """Images of which these words are said, or whose id begins with them."""
-        return await self.run(answers.search, self.opened, words, n, cursor, self.config)
+        return await self.run(answers.search, self.now, words, n, cursor, self.config)
 
     async def picture(self, id: str, width: int | None) -> Picture:
         """The picture of an image."""
@@ -147,4 +147,4 @@ class Service:
 
     async def _show(self, sequence: int) -> None:
         """Have what was stored show in answers."""
-        await self.run(self.opened.apply_now, sequence)
+        await self.run(self._switch.opened.live.apply_now, sequence)

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from pinjoin.core.errors import PinjoinError
 from pinjoin.live.errors import StoreError
 from pinjoin.live.store import Store, open_store
+from pinjoin.live.workspace import LiveWorkspace, open_live
 from pinjoin.ranking.store import current_model
-from pinjoin.recommender import Wishes, Workspace, open_workspace
+from pinjoin.recommender import Workspace
 from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.encoding import Heads
 from pinjoin.serving.logs import say
@@ -37,29 +38,36 @@ class Wanted(NamedTuple):
     model: str | None
 
 
+class Now(NamedTuple):
+    """The catalogue at the moment of a request, which it does not change in."""
+
+    known: Workspace
+    heads: Heads
+
+
 class Opened:
-    """A snapshot in use."""
+    """A snapshot in use, with what is live on top of it."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self.heads = Heads(workspace)
+    def __init__(self, live: LiveWorkspace) -> None:
+        self.live = live
+        self._heads: dict[int, bytes] = {}
 
-    def apply_now(self, sequence: int) -> None:
-        """Have all that was stored up to a sequence show."""
+    @property
+    def now(self) -> Now:
+        """The newest state of it."""
+        known = self.live.now
+        return Now(known, Heads(known, self._heads))
 
     def warm_up(self) -> None:
         """Map files, compile and load what the first requests would wait for."""
-        known = self.workspace
+        known, heads = self.now
         for row in range(min(_WARM_ROWS, known.n_images)):
-            ranking = known.rank(row, 20, Wishes())
+            ranking = known.rank(row, 20)
             known.reasons(ranking)
-            self.heads.of(ranking.rows.tolist())
+            heads.of(ranking.rows.tolist())
         if known.pictures is not None:
             with suppress(PinjoinError):  # then only uploads fail, and say why
                 known.encoder  # noqa: B018 - it is loaded when first asked for
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 class Switch:
@@ -91,13 +99,13 @@ class Switch:
             with suppress(asyncio.CancelledError):
                 await self._watching
         for opened in (self.opened, *(one for one, _ in self._retired)):
-            await asyncio.to_thread(opened.close)
+            await asyncio.to_thread(opened.live.close)
         if self.store is not None:
             await asyncio.to_thread(self.store.close)
 
     def state(self) -> dict[str, Any]:
         """Whether all is well."""
-        known = self.opened.workspace
+        known = self.opened.now.known
         database = "none" if self.store is None else "up" if self._database_up else "down"
         return {
             "ready": self._watching is not None,
@@ -156,21 +164,21 @@ class Switch:
         self.opened, self._wanted, self._problem = new, wanted, None
         self._metrics.switches.labels("done").inc()
         self._tell_metrics()
-        say("switched", snapshot=new.workspace.snapshot.name, model=new.workspace.model)
+        say("switched", snapshot=new.live.snapshot.name, model=new.live.model)
 
     async def _let_go(self) -> None:
         now = time.monotonic()
         for opened, until in self._retired[:]:
             if until <= now:
                 self._retired.remove((opened, until))
-                await asyncio.to_thread(opened.close)
+                await asyncio.to_thread(opened.live.close)
 
     def _now_wanted(self) -> Wanted:
         model = self._config.model or current_model(self._path)
         return Wanted(current_name(self._path), model)
 
     def _open(self) -> Opened:
-        return Opened(open_workspace(self._path, model=self._config.model))
+        return Opened(open_live(self._path, self.store, model=self._config.model))
 
     def _open_warm(self) -> Opened:
         opened = self._open()
@@ -178,7 +186,7 @@ class Switch:
         return opened
 
     def _tell_metrics(self) -> None:
-        self._metrics.images.set(self.opened.workspace.n_images)
+        self._metrics.images.set(self.opened.live.n_images)
         self._metrics.opened_at.set_to_current_time()
         self._metrics.database.set(self._database_up)
 
