@@ -21,7 +21,7 @@ from pinjoin.core.errors import InputError, UnknownIdError, check
 from pinjoin.core.types import Float32s, Related, UInt32s
 from pinjoin.features.category import NO_CATEGORY
 from pinjoin.features.context import RECENT, Context
-from pinjoin.filters import Filters, quoted
+from pinjoin.filters import Filters, filter_columns, quoted
 from pinjoin.ranker import Ranker, by_count, open_ranker
 from pinjoin.ranking.diversity import mmr
 from pinjoin.ranking.store import COUNT
@@ -339,13 +339,23 @@ class Workspace(Contents):
     ) -> Context | None:
         """What a request says of the person, for a ranker; None: nothing.
 
-        Raises UnknownIdError, and FilterError for a locale where pins have no such column.
+        Raises UnknownIdError, and InputError for a locale where pins have no such column.
         """
         if not recent and not phrase and locale is None:
             return None
         said = self.annotations.annotate(phrase) if phrase else None
-        fits = None if locale is None else self._filters.mask(f"locale = {quoted(locale)}")
-        return Context(self._rows(recent)[:RECENT], said, fits)
+        return Context(self._rows(recent)[:RECENT], said, self._fits(locale))
+
+    def _fits(self, locale: str | None) -> Bools | None:
+        """(images,) which have a pin of this locale."""
+        if locale is None:
+            return None
+        if filter_columns(self).get("locale") != "text":
+            raise InputError(
+                f"Got the locale {locale!r}, and pins of this catalogue have no column 'locale' of "
+                "text. Build it with --attribute locale:text, or ask without."
+            )
+        return self._filters.mask(f"locale = {quoted(locale)}")
 
     def _board_weights(self, query: int) -> Float32s:
         """(boards,) 1 where a board's category is one of the query's, little elsewhere."""

@@ -22,6 +22,9 @@ _NAMED = 4  # features of a result, those that moved it most
 @click.option("--filter", "expression", metavar="EXPR", help="Only what fulfils a condition.")
 @click.option("--pin", "pinned", multiple=True, metavar="ID", help="First, whatever its score.")
 @click.option("--diversity", default=0.0, type=click.FloatRange(0, 1), help="0 to 1: how unlike.")
+@click.option("--recent", multiple=True, metavar="ID", help="Looked at just before; repeatable.")
+@click.option("--phrase", metavar="WORDS", help="What the person searched for.")
+@click.option("--locale", help="Whom it is for, as the pins' column `locale` has it.")
 @click.option("--model", metavar="NAME", help='Another model; "count": most shared boards first.')
 @click.option("--explain", is_flag=True, help="Say of each why: pictures and words, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -34,13 +37,19 @@ def related(
     expression: str | None,
     pinned: tuple[str, ...],
     diversity: float,
+    recent: tuple[str, ...],
+    phrase: str | None,
+    locale: str | None,
     model: str | None,
     explain: bool,
     as_json: bool,
     snapshot: str | None,
 ) -> None:
     """Show the N items of WORKSPACE that belong next to one: a pin id, a signature, an image of
-    the catalogue, or a picture file from anywhere."""
+    the catalogue, or a picture file from anywhere.
+
+    --recent, --phrase and --locale count where the model has learned them (docs/ranking.md).
+    """
     import json
 
     from pinjoin.cli.kernels import announce_compilation
@@ -49,8 +58,9 @@ def related(
     with announce_compilation():
         opened = open_workspace(workspace, snapshot, model=model)
         found = opened.related(
-            id, n, exclude=exclude, filter=expression, pinned=pinned, diversity=diversity
-        )
+            id, n, exclude=exclude, filter=expression, pinned=pinned, diversity=diversity,
+            recent=recent, phrase=phrase, locale=locale,
+        )  # fmt: skip
         query = opened.query(id)
     if as_json:
         click.echo(json.dumps(as_object(opened, query, found), ensure_ascii=False, indent=2))
