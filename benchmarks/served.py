@@ -16,7 +16,6 @@ from typing import Any
 import orjson
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _READY_S = 120.0
 
 COMMAND = (sys.executable, "-c", "from pinjoin.cli import main; main()")
@@ -84,11 +83,12 @@ class Served:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
-    def memory(self) -> dict[str, int]:
-        """Bytes that it holds: of its own, and with pages of the files that it maps."""
-        lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()[1:]
-        kib = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
-        return {"own": kib["Private_Dirty"] * 1024, "resident": kib["Rss"] * 1024}
+    def memory(self) -> tuple[int, int]:
+        """Bytes in memory: of its own, and of the files that it maps."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        kib = {name: int(line.split()[1]) for line in lines
+               if (name := line.partition(":")[0]).startswith("Rss")}  # fmt: skip
+        return kib["RssAnon"] * 1024, kib["RssFile"] * 1024
 
     def __enter__(self) -> Served:
         return self

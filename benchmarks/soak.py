@@ -1,0 +1,262 @@
+"""Does a server's memory stay as it is? Mixed traffic for a while, its memory sampled.
+
+    python benchmarks/soak.py WORKSPACE [--minutes 15] [--rate 100] [--cores 0] [--json FILE]
+
+One process of `pinjoin serve`, asked at a steady rate by a few clients, each on its own
+connection: related images, batches of events, saves, takedowns of what was saved, pins, boards,
+searches, pages and uploaded pictures. Judged is the memory of its own, without the pages of files
+that it maps, after a first part in which caches fill: its slope, by means over twenty stretches of
+time, beside the standard error of that slope. Takedowns follow saves, so that what is live stays
+about as much as it is. WORKSPACE is not changed; what is live goes to a database of the run's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import io
+import json
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import orjson
+import probe
+from PIL import Image
+from served import Served
+from serving import commit
+
+import pinjoin
+
+MIX = {
+    "related": 0.70, "explained": 0.05, "events": 0.10, "save": 0.03, "takedown": 0.03,
+    "pin": 0.02, "board": 0.02, "search": 0.02, "page": 0.02, "picture": 0.01,
+}  # fmt: skip
+CLIENTS = 8
+FILLING = 1 / 3  # of the time, in which caches fill
+STRETCHES = 20
+SIDE = 320  # of uploaded pictures
+
+Request = tuple[str, str, bytes | None, str]
+"""Method, path, body and its type."""
+
+
+class Traffic:
+    """Requests as people and programs make them, of one workspace."""
+
+    def __init__(self, workspace: Path, seed: int) -> None:
+        known = pinjoin.open(workspace)
+        saves = known.incidence.degrees.astype(np.float64)
+        rng = self._rng = np.random.default_rng(seed)
+        rows = rng.choice(len(saves), 20_000, p=saves / saves.sum())
+        images = known.describe(rows)
+        self._ids = [one["pin_id"] for one in images]
+        self._words = [word for one in images for word in (one["title"] or "").split()] or ["a"]
+        boards = rng.integers(known.n_boards, size=2_000)
+        self._boards = [one["board_id"] for one in known.describe_boards(boards)]
+        self._pictures = [_picture(rng) for _ in range(8)]
+        self.saved: list[str] = []  # pins that can be taken down
+
+    def draw(self) -> tuple[str, Request]:
+        """What is asked next, and its kind."""
+        kind = str(self._rng.choice(list(MIX), p=list(MIX.values())))
+        if kind == "takedown" and not self.saved:
+            kind = "save"
+        request: Request = getattr(self, f"_{kind}")()
+        return kind, request
+
+    def _one(self, of: list[str]) -> str:
+        return of[int(self._rng.integers(len(of)))]
+
+    def _related(self) -> Request:
+        return "GET", f"/v1/related/{quote(self._one(self._ids))}?n=25", None, ""
+
+    def _explained(self) -> Request:
+        return "GET", f"/v1/related/{quote(self._one(self._ids))}?explain=true", None, ""
+
+    def _pin(self) -> Request:
+        return "GET", f"/v1/pins/{quote(self._one(self._ids))}", None, ""
+
+    def _page(self) -> Request:
+        return "GET", f"/pin/{quote(self._one(self._ids))}", None, ""
+
+    def _board(self) -> Request:
+        return "GET", f"/v1/boards/{quote(self._one(self._boards))}", None, ""
+
+    def _search(self) -> Request:
+        return "GET", f"/v1/search?q={quote(self._one(self._words))}", None, ""
+
+    def _picture(self) -> Request:
+        return "POST", "/v1/related/image", self._one(self._pictures), "image/jpeg"  # type: ignore
+
+    def _save(self) -> Request:
+        pin = {"id": self._one(self._ids), "board_id": self._one(self._boards)}
+        return "POST", "/v1/saves", orjson.dumps(pin), "application/json"
+
+    def _takedown(self) -> Request:
+        return "DELETE", f"/v1/pins/{quote(self.saved.pop(0))}", None, ""
+
+    def _events(self) -> Request:
+        request = f"{self._rng.integers(1 << 60):x}"
+        query = self._one(self._ids)
+        events = [
+            {
+                "request_id": request, "query": query, "candidate": self._one(self._ids),
+                "action": "impression", "position": place, "device": "phone",
+            }
+            for place in range(25)
+        ]  # fmt: skip
+        return "POST", "/v1/events", orjson.dumps({"events": events}), "application/json"
+
+
+def _picture(rng: np.random.Generator) -> Any:
+    pixels = rng.integers(256, size=(8, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((SIDE, SIDE)).save(file, "JPEG")
+    return file.getvalue()
+
+
+class Client(threading.Thread):
+    """Asks at its part of the rate until it is told to end."""
+
+    def __init__(self, server: Served, traffic: Traffic, rate: float) -> None:
+        super().__init__(daemon=True)
+        self._server, self._traffic, self._gap = server, traffic, 1 / rate
+        self.end = threading.Event()
+        self.waits: dict[str, list[float]] = defaultdict(list)
+        self.failures: Counter[str] = Counter()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._ask_until_end()
+        except BaseException as error:
+            self.error = error
+
+    def _ask_until_end(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
+        due = time.perf_counter()
+        while not self.end.wait(max(0.0, due - time.perf_counter())):
+            kind, request = self._traffic.draw()
+            start = time.perf_counter()
+            status, content = _ask(connection, *request)
+            self.waits[kind].append(time.perf_counter() - start)
+            if status >= 300:
+                self.failures[f"{kind}: {status} {content[:200]!r}"] += 1
+            elif kind == "save":
+                self._traffic.saved.append(orjson.loads(content)["pin_id"])
+            due = max(due + self._gap, time.perf_counter() - 1)
+        connection.close()
+
+
+def _ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, kind: str
+) -> tuple[int, bytes]:
+    connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def slope(seconds: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """(per hour, its standard error): of the means over stretches, as samples next to each other
+    say the same."""
+    stretch = (np.arange(len(values)) * STRETCHES) // len(values)
+    n = np.bincount(stretch)
+    x, y = (np.bincount(stretch, one) / n for one in (seconds / 3600, values))
+    x -= x.mean()
+    per_hour = float(x @ y / (x @ x))
+    left = y - y.mean() - per_hour * x
+    return per_hour, float(np.sqrt(left @ left / (len(x) - 2) / (x @ x)))
+
+
+def soak(
+    workspace: Path, folder: Path, minutes: float, rate: float, cores: list[int] | None
+) -> dict[str, Any]:
+    """Samples of memory, one a second, and what became of the requests."""
+    options = ("--database", str(folder / "live.db"))
+    samples = []
+    with Served(workspace, folder / "log", cores, options) as server:
+        server.first_answer("/readyz")
+        clients = [
+            Client(server, Traffic(workspace, seed), rate / CLIENTS) for seed in range(CLIENTS)
+        ]
+        for client in clients:
+            client.start()
+        start = time.perf_counter()
+        while (now := time.perf_counter() - start) < minutes * 60:
+            samples.append((now, *server.memory()))
+            time.sleep(1)
+        for client in clients:
+            client.end.set()
+        for client in clients:
+            client.join()
+            if client.error is not None:
+                raise client.error
+    waits: dict[str, list[float]] = defaultdict(list)
+    failures: Counter[str] = Counter()
+    for client in clients:
+        failures += client.failures
+        for kind, some in client.waits.items():
+            waits[kind] += some
+    return {"samples": samples, "waits": waits, "failures": failures}
+
+
+def judge(found: dict[str, Any]) -> dict[str, Any]:
+    """The figures."""
+    seconds, own, mapped = np.array(found["samples"]).T
+    kept = seconds >= seconds[-1] * FILLING
+    per_hour, error = slope(seconds[kept], own[kept] / 1e6)
+    return {
+        "minutes": seconds[-1] / 60,
+        "requests": {kind: len(some) for kind, some in found["waits"].items()},
+        "p50_ms": {kind: np.median(some) * 1e3 for kind, some in found["waits"].items()},
+        "p99_ms": {kind: np.quantile(some, 0.99) * 1e3 for kind, some in found["waits"].items()},
+        "failures": dict(found["failures"]),
+        "own_mb": {"first": own[0] / 1e6, "filled": own[kept][0] / 1e6, "last": own[-1] / 1e6},
+        "mapped_mb": {"first": mapped[0] / 1e6, "last": mapped[-1] / 1e6},
+        "slope_mb_per_hour": per_hour,
+        "standard_error": error,
+        "within_noise": bool(per_hour <= 2 * error),
+    }
+
+
+def report(figures: dict[str, Any]) -> None:
+    print(f"\n{'':<12}{'requests':>10}{'p50 ms':>10}{'p99 ms':>10}")
+    for kind, n in figures["requests"].items():
+        print(f"{kind:<12}{n:>10,}{figures['p50_ms'][kind]:>10.1f}{figures['p99_ms'][kind]:>10.1f}")
+    for what, n in figures["failures"].items():
+        print(f"failed {n:,} times: {what}")
+    own, told = figures["own_mb"], "" if figures["within_noise"] else "NOT "
+    print(
+        f"\nmemory of its own: {own['first']:.1f} MB at first, {own['filled']:.1f} MB when caches "
+        f"were filled, {own['last']:.1f} MB after {figures['minutes']:.1f} minutes"
+    )
+    rise, error = figures["slope_mb_per_hour"], figures["standard_error"]
+    print(f"slope {rise:+.1f} ± {error:.1f} MB/h: {told}within noise")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    parser.add_argument("--cores", type=int, nargs="+", help="of the server")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    machine = probe.machine()
+    with tempfile.TemporaryDirectory() as folder:
+        found = soak(given.workspace, Path(folder), given.minutes, given.rate, given.cores)
+    figures = {"machine": machine, "commit": commit()} | judge(found)
+    report(figures)
+    if given.json:
+        samples = {"samples": found["samples"]}
+        given.json.write_text(json.dumps(figures | samples, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
