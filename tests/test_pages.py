@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from html.parser import HTMLParser
 from itertools import pairwise
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_fixtures import client_of, demo, shop, signatures_of  # noqa: F401
 
+from pinjoin.experiments.assignment import assign
 from pinjoin.serving.browse import take_turns
 from pinjoin.serving.comparing import compare
 from pinjoin.serving.views import by_family, by_feature, parts
@@ -90,3 +95,174 @@ def test_groups_take_turns(groups):
     for one, following in pairwise(order):
         if rounds[order.index(one)] == rounds[order.index(following)]:
             assert one < following
+
+
+class Page(HTMLParser):
+    """A page taken apart: tags with their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def with_class(self, name: str) -> list[dict[str, str | None]]:
+        return [of for _, of in self.tags if name in (of.get("class") or "").split()]
+
+
+@pytest.fixture(scope="module")
+def client(demo):  # noqa: F811
+    with client_of(demo, read_only=True) as client:
+        yield client
+
+
+PATHS = ("/", "/pin/p0008", "/search?q=dress", "/lab?id=p0008", "/lab", "/pin/nope", "/x/y")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_have_no_code_or_style_of_their_own_and_ask_nobody_else(client, path):
+    answer = client.get(path)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    tags = Page(answer.text).tags
+    assert ("style", {}) not in tags
+    for tag, attributes in tags:
+        assert not {name for name in attributes if name == "style" or name.startswith("on")}
+        assert tag != "script" or attributes["src"] == "/static/main.js"
+        for name in ("src", "href", "srcset", "action"):
+            value = attributes.get(name) or "/"
+            assert re.match(r"[/#?]|http://127\.0\.0\.1", value), value
+        if tag == "img":
+            assert int(attributes["width"]) > 0 < int(attributes["height"])
+            assert attributes["alt"] is not None
+
+
+def test_the_arm_of_an_experiment_ranks_and_is_told(demo):  # noqa: F811
+    arms = {"control": "count", "new": "count"}
+    with client_of(demo, read_only=True, experiment="colours", arms=arms) as client:
+        first, second = client.get("/pin/p0008"), client.get("/pin/p0008?from=24")
+        visitor = first.cookies["pinjoin_visitor"]
+        assert "httponly" in first.headers["set-cookie"].lower()
+        assert "set-cookie" not in second.headers
+        arm = assign("colours", visitor, ["control", "new"])
+        for answer in (first, second):
+            [grid] = Page(answer.text).with_class("masonry")
+            assert grid["data-arm"] == arm
+        known = client.app.state.service.workspace
+        expected = known.related("p0008", 48, model="count", explain=False)
+        shown = [card["data-id"] for one in (first, second)
+                 for card in Page(one.text).with_class("card")]  # fmt: skip
+        assert shown == [one.signature for one in expected]
+        requests = {card["data-request"] for card in Page(first.text).with_class("card")}
+        assert requests == {first.headers["x-request-id"]}
+
+
+def test_a_forged_visitor_is_not_believed(client):
+    answer = client.get("/", headers={"Cookie": 'pinjoin_visitor="><script>alert(1)</script>'})
+    assert "alert(1)" not in answer.text
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.cookies["pinjoin_visitor"])
+    client.cookies.clear()
+
+
+@pytest.mark.parametrize("words", ["<script>alert(1)</script>", "{{ 7 * 7 }}", "' OR 1=1", "%00"])
+def test_what_is_searched_for_is_text(client, words):
+    answer = client.get("/search", params={"q": words})
+    assert answer.status_code == 200
+    assert "<script>alert" not in answer.text
+    assert ">49<" not in answer.text
+
+
+def test_what_people_write_is_text(shop):  # noqa: F811
+    hostile = '"><img src=x onerror=alert(1)>'
+    with client_of(shop) as client:
+        new = {"title": hostile, "description": hostile, "category": hostile}
+        rare = signatures_of(client)[-1]  # on so few boards that all are shown
+        pin = {"id": rare, "title": hostile, "link": "javascript:alert(1)", "board": new}
+        saved = client.post("/v1/saves", json=pin).json()
+        for path in (f"/pin/{rare}", f"/board/{saved['board_id']}", f"/search?q={quote(hostile)}"):
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert "<img src=x" not in answer.text
+            assert "&lt;img src=x" in answer.text
+            assert "javascript:" not in answer.text
+
+
+def test_boards_are_suggested_by_any_part_of_their_title(client, shop):  # noqa: F811
+    found = client.get("/ui/boards", params={"q": "WEDDING"}).json()["boards"]
+    assert all("wedding" in board["title"].lower() for board in found)
+    theirs = {"id": "theo/wedding-guest", "title": "Wedding guest", "owner": "theo", "size": 3}
+    assert theirs in found
+    assert client.get("/ui/boards", params={"q": ".*"}).json() == {"boards": []}
+    sizes = [board["size"] for board in client.get("/ui/boards").json()["boards"]]
+    assert len(sizes) == 8
+    assert sizes == sorted(sizes, reverse=True)
+    with client_of(shop) as live:
+        live.post("/v1/saves", json={"id": "p0008", "board": {"title": "My 100% new"}})
+        [board] = live.get("/ui/boards", params={"q": "100%"}).json()["boards"]
+        assert (board["title"], board["size"]) == ("My 100% new", 1)
+
+
+def test_what_was_taken_down_is_on_no_page(shop):  # noqa: F811
+    with client_of(shop) as client:
+        signature = client.get("/v1/pins/p0008").json()["signature"]
+        board = "theo/wedding-guest"
+        assert signature in client.get(f"/board/{quote(board, safe='')}").text
+        assert client.delete(f"/v1/images/{signature}").status_code == 200
+        assert client.get(f"/pin/{signature}").status_code == 404
+        for path in ("/", f"/board/{quote(board, safe='')}", "/search?q=black+sheath", "/lab"):
+            assert signature not in client.get(path).text
+        assert client.delete(f"/v1/boards/{quote(board, safe='')}").status_code == 200
+        assert client.get(f"/board/{quote(board, safe='')}").status_code == 404
+        found = client.get("/ui/boards", params={"q": "wedding"}).json()["boards"]
+        assert board not in [one["id"] for one in found]
+
+
+def test_ones_own_boards_come_first(shop):  # noqa: F811
+    with client_of(shop) as client:
+        mine = client.get("/").cookies["pinjoin_visitor"]
+        pin = {"id": "p0008", "board": {"title": "My own"}, "user_id": mine}
+        saved = client.post("/v1/saves", json=pin).json()
+        links = [of["href"] for tag, of in Page(client.get("/pin/p0008").text).tags
+                 if tag == "a" and of.get("href", "").startswith("/board/")]  # fmt: skip
+        assert links[0] == f"/board/{saved['board_id']}"
+
+
+def test_parameters_out_of_bounds_are_brought_into_them(client):
+    for path in ("/", "/pin/p0008", "/search?q=dress", "/lab?id=p0008"):
+        for odd in ("from=-1", "from=99999999999999999999", "from=x", "n=0", "n=²"):
+            answer = client.get(f"{path}{'&' if '?' in path else '?'}{odd}")
+            assert answer.status_code == 200
+    for path in ("/static/../ui.py", "/static/%2e%2e/ui.py", "/static/x"):
+        assert client.get(path).status_code == 404
+    assert client.get("/v1/x").json()["error"]["code"] == "not_found"
+
+
+def test_the_lab_says_which_model_there_is_not(client):
+    page = client.get("/lab?id=p0008&a=nonesuch").text
+    assert "has no model &#39;nonesuch&#39;" in page
+    assert "Did you mean" in page or "There: boards-" in page
+
+
+def test_a_page_that_fails_says_so_and_no_more(client, monkeypatch):
+    service = client.app.state.service
+    monkeypatch.setattr(type(service.workspace), "popular", lambda known, k: 1 / 0)
+    answer = client.get("/")
+    assert answer.status_code == 500
+    assert "Something broke" in answer.text
+    assert "division" not in answer.text
+
+
+def test_pages_under_a_path_link_below_it(demo):  # noqa: F811
+    with client_of(demo, read_only=True) as client:
+        client.app.root_path = "/shop"
+        html = client.get("/pin/p0008").text
+        links = [of["href"] for tag, of in Page(html).tags if tag == "a" and of.get("href")]
+        assert all(link.startswith(("/shop/", "#", "http://127.0.0.1")) for link in links), links
+        assert 'data-base="/shop"' in html
+
+
+def test_every_signature_has_a_page(client):
+    for signature in signatures_of(client)[::40]:
+        assert client.get(f"/pin/{quote(signature, safe='')}").status_code == 200

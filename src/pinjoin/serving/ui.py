@@ -92,7 +92,7 @@ class Pages:
         return self._frame.page(
             visit,
             "pin",
-            pin=visit.views.pin(row),
+            pin=visit.views.pin(row, visit.user),
             cards=visit.views.results(ranking.after(start), start + 1),
             next=_next(visit, end) if len(ranking) == end < depth else None,
             query=visit.views.picture(row).id,

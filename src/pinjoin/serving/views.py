@@ -191,9 +191,10 @@ class Views:
             for place, (picture, source, shared, why, added, score) in enumerate(columns, first)
         ]
 
-    def pin(self, row: int) -> dict[str, Any]:
-        """What the closeup page says of the image itself."""
+    def pin(self, row: int, user: str) -> dict[str, Any]:
+        """What the closeup page says of the image itself to a user, whose boards come first."""
         known = self.workspace.pinjoin(row)
+        boards = sorted(known.boards, key=lambda board: board["user_id"] != user)
         spoken = [pin["description"] for pin in known.pins if pin.get("description")]
         links = [pin["link"] for pin in known.pins if _is_address(pin.get("link"))]
         return {
@@ -201,7 +202,7 @@ class Views:
             "description": spoken[0] if spoken else None,
             "link": links[0] if links else None,
             "n_boards": len(known.boards),
-            "boards": self._board_links(known.boards)[:_BOARDS_OF_A_PIN],
+            "boards": self._board_links(boards)[:_BOARDS_OF_A_PIN],
             "words": _distinct(self.workspace.annotations.of(row)),
             "categories": _shares(self.workspace.categories.of(row)),
             "boxes": [],

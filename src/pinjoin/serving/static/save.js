@@ -56,7 +56,7 @@ async function suggest() {
   options = boards;
   const known = boards.some((board) => board.title.toLowerCase() === typed.toLowerCase());
   if (typed && !known) options = [...boards, { title: typed, isNew: true }];
-  chosen = 0;
+  chosen = typed || recent().length ? 0 : -1; // of strangers' boards, none by mistake
   show();
 }
 
@@ -71,13 +71,14 @@ function show() {
       const name = document.createElement("span");
       name.textContent = option.isNew ? `Make a new board “${option.title}”` : option.title;
       const size = document.createElement("small");
-      size.textContent = option.isNew ? "" : [option.owner, option.size].filter(Boolean).join(" · ");
+      const images = option.size && `${option.size} image${option.size === 1 ? "" : "s"}`;
+      size.textContent = [option.owner, images].filter(Boolean).join(" · ");
       row.append(name, size);
       row.addEventListener("click", () => save(option));
       return row;
     }),
   );
-  if (options.length) field.setAttribute("aria-activedescendant", `board-${chosen}`);
+  if (options[chosen]) field.setAttribute("aria-activedescendant", `board-${chosen}`);
   else field.removeAttribute("aria-activedescendant");
   list.children[chosen]?.scrollIntoView({ block: "nearest" });
 }
@@ -105,9 +106,17 @@ async function save(option) {
     tell(saved);
   } catch (error) {
     problem.textContent = error.message;
+    if (error.status === 401) problem.append(" ", signIn());
   } finally {
     dialog.removeAttribute("aria-busy");
   }
+}
+
+function signIn() {
+  const link = document.createElement("a");
+  link.href = address("/sign-in");
+  link.textContent = "Sign in";
+  return link;
 }
 
 function boardLink(board) {
@@ -137,7 +146,8 @@ function onKey(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && options.length) {
     event.preventDefault();
-    chosen = (chosen + step + options.length) % options.length;
+    const from = chosen < 0 && step < 0 ? 0 : chosen;
+    chosen = (from + step + options.length) % options.length;
     show();
   } else if (event.key === "Enter") {
     event.preventDefault();
