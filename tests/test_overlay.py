@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_build import build
 
-from pinjoin.core.errors import UnknownIdError
+from pinjoin.core.errors import SnapshotError, UnknownIdError
 from pinjoin.live.changes import Board, Change, Deletion, Save
+from pinjoin.live.errors import UnavailableError
+from pinjoin.live.overlay import Overlay
 from pinjoin.live.store import Store, open_store
 from pinjoin.live.submissions import Submission
 from pinjoin.live.workspace import LiveWorkspace, open_live
@@ -106,3 +110,156 @@ def test_versions_stay_as_they_are(live):
     with pytest.raises(UnknownIdError):
         before.find("img/new.jpg")
     assert live.ws.n_images == 5
+
+
+def test_what_is_said_of_a_new_image_finds_it_and_what_is_like_it(live):
+    """No board in common with anything: words and categories tell."""
+    live.submit(Save("q1", None, "img/new.jpg", "Blue cup"), Save("q2", None, "img/odd.jpg", "Xyz"))
+    assert live.ws.annotations.of(live.ws.find("q1"))
+    found = live.ws.related("q1", 5)
+    assert (found[0].signature, found[0].source) == ("img/cup.jpg", "text neighbours")
+    assert found[0].reasons["words"] == ["blue"]
+    backwards = {one.signature: one for one in live.ws.related("p7", 5)}
+    assert set(backwards) == {"img/cup.jpg", "img/kettle.jpg", "img/sky.jpg", "img/new.jpg",
+                              "img/odd.jpg"}  # fmt: skip
+    live.submit(Board("b9", "Cups", category="Home"), Save("q3", "b9", "img/new.jpg"))
+    assert live.ws.categories.of(live.ws.find("q1")) == [("Home", 1.0)]
+    named = live.ws.show(live.ws.find("q1"))
+    assert [one["name"] for one in named["categories"]] == ["Home"]
+
+
+def test_more_is_said_of_a_new_image_with_each_pin(live):
+    live.submit(Save("q1", None, "img/new.jpg", "Blue"))
+    before = {name for name, _ in live.ws.annotations.of(live.ws.find("q1"))}
+    live.submit(Save("q2", None, "img/new.jpg", "Kitchens"))
+    after = {name for name, _ in live.ws.annotations.of(live.ws.find("q1"))}
+    assert before < after
+    live.submit(Deletion("pin", "q2"))
+    assert {name for name, _ in live.ws.annotations.of(live.ws.find("q1"))} == before
+
+
+def test_filters_are_of_the_pins_there_are_now(live):
+    def fits(text: str) -> set[str]:
+        return {one.signature for one in live.ws.related("p7", 50, filter=text)}
+
+    assert fits("boards >= 2") == {"img/cup.jpg", "img/kettle.jpg"}
+    assert fits("title = 'Sky'") == {"img/sky.jpg"}
+    live.submit(Save("q1", "b1", "img/sky.jpg"), Save("q2", None, "img/new.jpg", "Sky"))
+    assert fits("boards >= 2") == {"img/cup.jpg", "img/kettle.jpg", "img/sky.jpg"}
+    assert fits("title = 'Sky'") == {"img/sky.jpg", "img/new.jpg"}
+    assert fits("pins > 2") == {"img/sky.jpg"}
+    live.submit(Deletion("pin", "p5"), Deletion("board", "b1"))
+    assert fits("boards >= 2") == set()
+    assert fits("title = 'Sky'") == {"img/new.jpg"}
+    assert fits("created_at > '2020-01-01'") == {"img/new.jpg"}
+
+
+def test_suggestions_are_of_what_is_there(live):
+    with pytest.raises(UnknownIdError, match="img/cup.jpg"):
+        live.ws.find("img/cap.jpg")
+    live.submit(Deletion("image", "img/cup.jpg"))
+    with pytest.raises(UnknownIdError) as error:
+        live.ws.find("img/cap.jpg")
+    assert "img/cup.jpg" not in str(error.value)
+
+
+def test_the_images_of_a_new_board_are_near_in_walks_that_keep_to_categories(live):
+    live.submit(Board("b9", "Homes", category="Home"), Save("q1", "b9", "img/sky.jpg"))
+    assert len(live.ws.board_categories) == 4
+    assert live.ws.board_categories[3] == live.ws.board_categories[0]
+    assert len(live.ws.related("p1", 10, near="category")) == 3
+
+
+def test_requests_that_run_while_much_is_saved_see_whole_versions(live):
+    """Every answer fits the version that gave it: no counter is left behind by another."""
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        rng = np.random.default_rng(threading.get_ident())
+        while not stop.is_set():
+            now = live.ws.now
+            row = int(rng.integers(now.n_images))
+            found = now.retrieval.find(row)
+            graph = now.graph
+            for other, count in zip(
+                found.rows.tolist(), found.signals.counts.tolist(), strict=True
+            ):
+                shared = len(np.intersect1d(graph.boards_of(row), graph.boards_of(other)))
+                if shared != count:
+                    wrong.append(f"{row} {other}: {count}, not {shared}")
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    live.submit(*[Board(f"n{i}") for i in range(20)])
+    for i in range(60):
+        image = f"img/new{i % 15}.jpg"
+        live.submit(Save(f"q{i}", f"n{i % 20}", image), Save(f"r{i}", "b1", image))
+        if i % 7 == 6:
+            live.submit(Deletion("pin", f"r{i - 3}"))
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+
+
+def test_processes_see_each_others_saves_within_a_second(live, tmp_path):
+    with open_store(tmp_path / "live.db") as store, open_live(tmp_path / "ws", store) as other:
+        live.submit(Save("q1", "b3", "img/kettle.jpg"))
+        start = time.monotonic()
+        while "q1" not in ids_of(other, "p1"):
+            assert time.monotonic() - start < 1
+            time.sleep(0.01)
+
+
+def test_what_was_saved_before_is_there_from_the_start(live, tmp_path):
+    live.submit(Save("q1", "b3", "img/new.jpg"))
+    with open_live(tmp_path / "ws", live.store) as again:
+        assert again.find("q1") == 4
+        assert again.sequence == live.ws.sequence == 1
+
+
+def test_without_a_store_nothing_is_live(live, tmp_path):
+    with open_live(tmp_path / "ws", None) as ws:
+        assert ws.n_images == 4
+        assert [one.signature for one in ws.related("p1", 2)] == ["img/cup.jpg", "img/sky.jpg"]
+
+
+def test_a_snapshot_with_another_databases_live_part_is_refused(built, tmp_path):
+    folder = tmp_path / "folded"
+    folder.mkdir()
+    build(folder, train=False)
+    with open_store(tmp_path / "live.db") as store, open_live(folder / "ws", store) as ws:
+        manifest = ws.snapshot.manifest
+        manifest.config["live"] = {"identity": store.identity, "sequence": 0}
+        overlay = LiveWorkspace(folder / "ws", ws.snapshot, store)
+        overlay.close()
+        manifest.config["live"] = {"identity": "another", "sequence": 0}
+        with pytest.raises(SnapshotError, match="its database|another, and the one given"):
+            LiveWorkspace(folder / "ws", ws.snapshot, store)
+
+
+def test_what_cannot_be_applied_in_time_is_said(live):
+    with pytest.raises(UnavailableError, match="has got to sequence 0, not yet to 5"):
+        live.ws.apply_now(5, timeout_s=0.05)
+
+
+def test_an_error_while_applying_does_not_end_the_following(live, monkeypatch, caplog):
+    apply = Overlay.apply
+    failed = []
+
+    def fail_once(self, entries, sequence) -> None:
+        if not failed:
+            failed.append(sequence)
+            raise MemoryError("none left")
+        apply(self, entries, sequence)
+
+    monkeypatch.setattr(Overlay, "apply", fail_once)
+    live.submit(Save("q1", "b3", "img/kettle.jpg"))
+    assert live.ws.find("q1") == live.ws.find("p1")
+    assert "none left" in caplog.text
+
+
+def ids_of(ws, id: str) -> set[str]:
+    return {pin["pin_id"] for pin in ws.pinjoin(ws.find(id)).pins}

@@ -76,18 +76,32 @@ def eligible(lookup: Lookup, text: str | Filter) -> Mask:
     the same for all of its pins. Raises FilterError.
     """
     wanted = text if isinstance(text, Filter) else Filter.parse(text)
-    told = Binder(wanted.text, filter_columns(lookup)).bind(wanted.condition)
+    teller = Teller(lookup, wanted)
     images = lookup.snapshot.array("pin_image")
     mask = np.zeros(lookup.n_images, bool)
     for first, length, values in _batches(lookup, wanted.columns):
-        found = told(values)
-        if isinstance(found, pa.Scalar):
-            found = pa.repeat(found, length)
-        is_true = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
-        rows = images[first : first + length][is_true]
+        rows = images[first : first + length][teller.holds(values, length)]
         mask[rows[rows != NO_ROW]] = True
     mask.flags.writeable = False
     return mask
+
+
+class Teller:
+    """Tells of pins of a catalogue whether a filter is true. Raises FilterError if it cannot be
+    asked there. types: of the columns that may be named."""
+
+    def __init__(self, lookup: Lookup, wanted: Filter) -> None:
+        known = filter_columns(lookup)
+        self.types = {name: TYPES[kind] for name, kind in known.items()}
+        self._told = Binder(wanted.text, known).bind(wanted.condition)
+
+    def holds(self, values: Values, n: int) -> Mask:
+        """(n,) whether it is true of each of n pins, given their columns: not false, not null."""
+        found = self._told(values)
+        if isinstance(found, pa.Scalar):
+            found = pa.repeat(found, n)
+        holds: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+        return holds
 
 
 def quoted(text: str) -> str:

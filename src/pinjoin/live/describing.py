@@ -24,6 +24,7 @@ from pinjoin.features.quality import Saves
 from pinjoin.features.row_layout import Fields
 from pinjoin.live.built import Built
 from pinjoin.live.ledger import Ledger
+from pinjoin.live.pictures import Seen
 
 
 class Describer:
@@ -58,6 +59,22 @@ class Describer:
         if fields.layout.quality:
             self._set_quality(fields, rows)
         packed[rows] = fields.data
+
+    def see(self, seen: Seen) -> None:
+        """Write what is in the picture of a new image; last that it was seen."""
+        built, row, visual = self.built, seen.row, seen.visual
+        self.sizes[row] = seen.size
+        self.describe([row])
+        bits = built.room("visual.bits")
+        bits[row, : visual.bits.shape[1]] = visual.bits[0]
+        fields = Fields(built.room("packed.rows")[row : row + 1], built.packed.layout)
+        if visual.ids is not None and visual.values is not None:
+            built.room("visual.ids")[row] = visual.ids[0]
+            built.room("visual.values")[row] = visual.values[0]
+            if fields.layout.classes:
+                fields.set_classes(visual.ids, visual.values)
+        fields.set_codes(bits[row : row + 1])
+        built.room("visual.present")[row] = 1
 
     def _said(self, rows: Sequence[int], boards: Sequence[UInt32s]) -> list[list[list[int]]]:
         """The terms that each document of each image says; every text is read once."""

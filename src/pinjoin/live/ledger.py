@@ -44,7 +44,7 @@ class _Found:
     save: Save
     pin: int
     board: int
-    signature: str
+    reference: str  # in its normal spelling
     image: int
 
 
@@ -52,9 +52,10 @@ class Ledger:
     """The live part of a catalogue. One thread writes; others may read its tables meanwhile,
     in which every entry is whole.
 
-    pins, boards, images: rows by id, of what is new or gone. pins_of: live pins by image row.
-    shown, boards_shown: what is said of rows that are new or changed. gone: image rows without
-    pins. changed: new images whose pins are others since the caller last emptied it.
+    pins, boards, images, references: rows by id, of what is new or gone. pins_of: live pins by
+    image row. shown, boards_shown: what is said of rows that are new or changed. gone: image rows
+    without pins. touched: rows of images in the order their pins changed. changed: those of new
+    ones, since the caller last emptied it. unsigned: saves that wait for a signature.
     """
 
     def __init__(self, built: Built, graph: GrowingGraph) -> None:
@@ -62,13 +63,18 @@ class Ledger:
         self.pins: dict[str, int] = {}
         self.boards: dict[str, int] = {}
         self.images: dict[str, int] = {}
+        self.references: dict[str, int] = {}
         self.pins_of: dict[int, tuple[LivePin, ...]] = {}
         self.shown: dict[int, dict[str, Any]] = {}
         self.boards_shown: dict[int, dict[str, Any]] = {}
         self.gone: set[int] = set()
         self.changed: set[int] = set()
+        self.touched: list[int] = []
         self.n_pins = built.n_pins
         self._gone_pins: dict[int, set[int]] = defaultdict(set)  # of the snapshot, by image row
+        self._by_picture = built.snapshot.manifest.config["signature"] != "reference"
+        self._signatures: dict[str, str] = {}  # by reference, where pictures are signed
+        self.unsigned: dict[str, list[_Found]] = defaultdict(list)  # by reference
         self._taken_down: dict[str, set[str]] = {"pin": set(), "board": set(), "image": set()}
         self._waiting: dict[str, list[_Found]] = defaultdict(list)  # for their board
         array = built.snapshot.array
@@ -87,6 +93,12 @@ class Ledger:
                 self._make(change, next(boards))
             elif isinstance(change, Deletion):
                 self._take_down(change)
+
+    def sign(self, reference: str, signature: str) -> None:
+        """Say what an image's signature is, once its picture was looked at."""
+        self._signatures[reference] = signature
+        for found in self.unsigned.pop(reference, ()):
+            self._save(found)
 
     def built_pins(self, image: int) -> UInt32s:
         """The pins of the snapshot that an image still has, in their order."""
@@ -111,7 +123,11 @@ class Ledger:
         save, gone = found.save, self._taken_down
         if found.pin >= 0 or save.pin_id in self.pins or save.pin_id in gone["pin"]:
             return  # an id is used once
-        if found.signature in gone["image"] or save.board_id in gone["board"]:
+        signature = self._signature(found)
+        if signature is None:  # until its picture was looked at
+            self.unsigned[found.reference].append(found)
+            return
+        if signature in gone["image"] or save.board_id in gone["board"]:
             return
         board = None
         if save.board_id is not None:
@@ -119,7 +135,7 @@ class Ledger:
             if board < 0:  # until somebody makes it
                 self._waiting[save.board_id].append(found)
                 return
-        image = self._image(found)
+        image = self._image(found, signature)
         pin = LivePin(save, board, image)
         self.pins_of[image] = (*self.pins_of.get(image, ()), pin)
         self.pins[save.pin_id] = image
@@ -128,13 +144,25 @@ class Ledger:
             self._graph.add(board, image)
         self._settle(image)
 
-    def _image(self, found: _Found) -> int:
+    def _signature(self, found: _Found) -> str | None:
+        """What makes a save's image the same as others; None where its picture must tell."""
+        if not self._by_picture:
+            return found.reference
+        if found.image >= 0:
+            return str(self._built.shown(found.image)["signature"])
+        return self._signatures.get(found.reference)
+
+    def _image(self, found: _Found, signature: str) -> int:
         """The row of a save's image; a new one if need be."""
-        row = found.image if found.image >= 0 else self.images.get(found.signature)
+        row: int | None = found.image
+        if found.image < 0:
+            row = self._built.find_signature(signature) if self._by_picture else None
+            row = self.images.get(signature) if row is None else row
         if row is None:
             row = self._graph.add_image()
-            self.shown[row] = {"signature": found.signature}
-            self.images[found.signature] = row
+            self.shown[row] = {"signature": signature}
+            self.images[signature] = row
+        self.references[found.reference] = row
         return row
 
     def _make(self, board: Board, built: int) -> None:
@@ -202,6 +230,7 @@ class Ledger:
 
     def _settle(self, row: int) -> None:
         """Whether an image is there, and what is shown of it, now that its pins are others."""
+        self.touched.append(row)
         live, is_new = self.pins_of.get(row, ()), row >= self._built.n_images
         pins = self.built_pins(row)
         if not len(pins) and not live:

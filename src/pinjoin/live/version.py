@@ -6,6 +6,7 @@ A request takes the newest version and answers from it alone, without a lock.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -29,8 +30,10 @@ from pinjoin.features.pictures import Pictures
 from pinjoin.features.text import Annotations
 from pinjoin.features.topics import Topics
 from pinjoin.features.visual import Encoder
+from pinjoin.filters import Filters
 from pinjoin.joins.references import normalise_references
 from pinjoin.live.built import Built
+from pinjoin.live.filters import FilterAnswers, LiveFilters
 from pinjoin.live.ledger import Ledger, LivePin
 from pinjoin.live.rows import LiveRows
 from pinjoin.ranker import Ranker
@@ -42,13 +45,20 @@ class Version(Workspace):
     """A workspace whose graph is `graph` and whose rows `gone`, ascending, are taken down."""
 
     def __init__(
-        self, built: Built, ledger: Ledger, graph: Graph, gone: UInt32s, sequence: int
+        self,
+        built: Built,
+        ledger: Ledger,
+        graph: Graph,
+        gone: UInt32s,
+        answers: FilterAnswers,
+        sequence: int,
     ) -> None:
         self.path, self.snapshot, self.incidence = built.path, built.snapshot, built.incidence
         self._model, self._rankers = built._model, built._rankers
-        self.sequence = sequence
+        self.sequence, self._answers = sequence, answers
         self._built, self._ledger, self._graph, self._gone = built, ledger, graph, gone
         self._n_pins = ledger.n_pins
+        self.n_touched = len(ledger.touched)
 
     @property
     def graph(self) -> Graph:
@@ -68,21 +78,17 @@ class Version(Workspace):
         [image] = self.describe([row])
         built = self._ledger.built_pins(row)[:most]
         live = self._ledger.pins_of.get(row, ())[: None if most is None else most - len(built)]
-        pins = self._pins.dicts(built) + self._as_rows(live)
+        pins = self._pins.dicts(built) + _as_rows(live, self._pins.table.column_names)
         boards = self._boards.dicts(np.sort(self.graph.boards_of(row))[:most])
         return PinJoin(row, **image, pins=pins, boards=boards)
 
     def n_pins_of(self, row: int) -> int:
         return len(self._ledger.built_pins(row)) + len(self._ledger.pins_of.get(row, ()))
 
-    def _as_rows(self, pins: Sequence[LivePin]) -> list[dict[str, Any]]:
-        schema = self._pins.table.schema
-        found = []
-        for pin in pins:
-            said = {name: getattr(pin.save, name, None) for name in schema.names}
-            made = pa.array([said["created_at"]], pa.int64()).cast(schema.field("created_at").type)
-            found.append(said | {"created_at": made[0].as_py()})
-        return found
+    def pins_of(self, row: int, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Some columns of the pins of an image, those of the snapshot first."""
+        live = _as_rows(self._ledger.pins_of.get(row, ()), columns)
+        return self._pins.dicts(self._ledger.built_pins(row), columns) + live
 
     def find_board(self, board_id: str) -> int:
         row = self._ledger.boards.get(board_id)
@@ -111,7 +117,7 @@ class Version(Workspace):
         return self._corrected(signatures, found, self._ledger.images)
 
     def _find_references(self, ids: pa.Array | pa.ChunkedArray) -> Int64s:
-        rows, live = super()._find_references(ids), self._ledger.images
+        rows, live = super()._find_references(ids), self._ledger.references
         return self._corrected(normalise_references(as_ids(ids.to_pylist())), rows, live)
 
     def _corrected(
@@ -214,6 +220,10 @@ class Version(Workspace):
             self._gone.tolist(),
         )
 
+    @cached_property
+    def _filters(self) -> Filters:
+        return LiveFilters(self, self._built._filters, self._answers)
+
     # ---- candidates ----
 
     @cached_property
@@ -232,3 +242,15 @@ class Version(Workspace):
 
     def _there(self, rows: UInt32s, k: int) -> UInt32s:
         return rows[~np.isin(rows, self._gone)][:k] if len(self._gone) else rows
+
+
+def _as_rows(pins: Sequence[LivePin], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Columns of the table of pins, of live ones."""
+    found = []
+    for pin in pins:
+        said = {name: getattr(pin.save, name, None) for name in columns}
+        seconds = said.get("created_at")
+        if seconds is not None:
+            said["created_at"] = datetime.fromtimestamp(seconds, UTC)
+        found.append(said)
+    return found

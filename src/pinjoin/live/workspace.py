@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Literal
 
 from pinjoin.core.errors import SnapshotError
-from pinjoin.live.errors import StoreError, UnavailableError
+from pinjoin.live.errors import UnavailableError
 from pinjoin.live.overlay import Overlay
 from pinjoin.live.store import Store
 from pinjoin.recommender import Workspace
@@ -40,7 +40,7 @@ class LiveWorkspace(Workspace):
         self._applied = threading.Condition()
         self._wanted = 0  # a sequence that somebody waits for
         self._closed = False
-        self._error: StoreError | None = None  # why the database could not be read the last time
+        self._error: Exception | None = None  # why the database could not be read the last time
         self._thread: threading.Thread | None = None
         if store is not None:
             while self._read_on(store):
@@ -71,10 +71,10 @@ class LiveWorkspace(Workspace):
             self._applied.notify_all()
             self._applied.wait_for(lambda: self._closed or self.sequence >= sequence, timeout_s)
         if self.sequence < sequence:
-            raise self._error or UnavailableError(
+            raise UnavailableError(
                 f"The live part has got to sequence {self.sequence:,}, not yet to {sequence:,}: "
-                "it is stored, and will be seen."
-            )
+                f"it is stored, and will be seen. {self._error or ''}".strip()
+            ) from self._error
 
     def close(self) -> None:
         """Stop following the store, which stays open. Versions in use stay whole."""
@@ -85,6 +85,7 @@ class LiveWorkspace(Workspace):
             self._applied.notify_all()
         if self._thread is not None:
             self._thread.join()
+        self._overlay.close()
 
     def __enter__(self) -> LiveWorkspace:
         return self
@@ -112,9 +113,9 @@ class LiveWorkspace(Workspace):
             try:
                 again = self._read_on(store)
                 self._error = None
-            except StoreError as error:
+            except Exception as error:  # answers go on, and so do tries
                 if self._error is None:
-                    _log.warning("What is live is not followed until this is mended: %s", error)
+                    _log.warning("What is live is not followed: %s", error, exc_info=error)
                 self._error, again = error, False
             took = time.monotonic() - start
             if again or self._error:
