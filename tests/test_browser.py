@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+from serving_fixtures import demo  # noqa: F401
 
-from pinjoin.cli.demo import build_demo
-from pinjoin.core.progress import silent
 from pinjoin.data.event_checks import check_events
 from pinjoin.data.event_log import number_events
 from pinjoin.live.store import Store
@@ -56,10 +55,8 @@ def served(workspace: Path, config: ServeConfig) -> Iterator[tuple[str, Store]]:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("browser") / "demo"
-    build_demo(folder, silent)
-    return folder
+def workspace(demo, tmp_path_factory):  # noqa: F811
+    return shutil.copytree(demo, tmp_path_factory.mktemp("browser") / "demo")
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +254,22 @@ def test_what_was_seen_and_done_is_logged_as_training_takes_it(open_page, server
     report = check_events(number_events(store.event_batches(after=start)))
     assert report.by_action["impression"] >= len(seen)
     assert [finding.code for finding in report.findings if finding.code != "position-gap"] == []
+
+
+def test_leaving_for_where_an_image_is_from_is_logged_as_clickthrough(open_page, server):
+    address, store = server
+    page = open_page(f"/pin/{QUERY}")
+    page.route("https://shop.example/**", lambda route: route.fulfill(body="a shop"))
+    third = cards(page).nth(2).get_attribute("data-id")
+    page.request.post(f"{address}/v1/saves", data={"id": third, "link": "https://shop.example/3"})
+    start = store.state().last
+    cards(page).nth(2).locator(".name").click()
+    page.get_by_role("link", name="Visit").click()
+    page.wait_for_url("https://shop.example/3")
+    found = logged(store, start, "clickthrough")
+    actions = [(row["action"], row["candidate"], row["position"]) for row in found]
+    assert actions[-2:] == [("click", third, "3"), ("clickthrough", third, "3")]
+    page.wrong.clear()  # the shop is another host
 
 
 def test_what_was_only_scrolled_past_is_not_logged(open_page, server):
