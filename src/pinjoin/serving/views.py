@@ -19,7 +19,7 @@ from pinjoin.results import SOURCES, Ranking
 _HUES = 12  # of the cards that stand for missing pictures: classes h0 … h11 of cards.css
 _UNKNOWN_SHAPE = (3, 4)
 _TALLEST, _WIDEST = 2.4, 2.4  # of a card; beyond, the picture is cut
-_BOARDS_OF_A_PIN, _WORDS = 9, 8
+_BOARDS_OF_A_PIN, _WORDS, _STRONGEST = 9, 8, 24
 _UNSEEN = 0.005  # what a feature adds less than that is told of all such features together
 _COVER = 3
 
@@ -203,7 +203,7 @@ class Views:
             "link": links[0] if links else None,
             "n_boards": len(known.boards),
             "boards": self._board_links(boards)[:_BOARDS_OF_A_PIN],
-            "words": _distinct(self.workspace.annotations.of(row)),
+            "words": _distinct([term for term, _ in self.workspace.annotations.of(row)])[:_WORDS],
             "categories": _shares(self.workspace.categories.of(row)),
             "boxes": [],
         }
@@ -257,7 +257,7 @@ class Views:
             self._board_links(reasons.get("boards", ())),
             reasons.get("visual_similarity"),
             reasons.get("both_look_like"),
-            list(reasons.get("words", ())),
+            _distinct(reasons.get("words", ())),
             score,
             parts(by_family(added)),
             by_feature(added),
@@ -353,11 +353,15 @@ def _is_address(link: str | None) -> bool:
     return link is not None and link.startswith(("https://", "http://"))
 
 
-def _distinct(annotations: Iterable[tuple[str, float]]) -> list[str]:
-    """The strongest terms, without those that are part of another one."""
-    terms = [term for term, _ in annotations][: 3 * _WORDS]
+def _distinct(terms: Sequence[str]) -> list[str]:
+    """The strongest terms, without those that are part of another one.
+
+    >>> _distinct(["sheath", "sheath dress", "date"])
+    ['sheath dress', 'date']
+    """
+    terms = terms[:_STRONGEST]
     part = {one for one in terms for other in terms if one != other and f" {one} " in f" {other} "}
-    return [term for term in terms if term not in part][:_WORDS]
+    return [term for term in terms if term not in part]
 
 
 def _shares(pairs: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
