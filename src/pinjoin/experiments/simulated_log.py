@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 _START = 1_700_000_000  # unix seconds of the first request; one follows each second
 _PHONE = 1.5  # as many times faster does attention fall on phones
+_KEPT = 10_000  # phrases, so that each is looked at once
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ class Simulation:
         check(not unknown, "likes", "Crowd", "features of the catalogue", unknown)
         self.lasting = [name for name in crowd.likes if name not in CONTEXT]
         self._passing = {name: like for name, like in crowd.likes.items() if name in CONTEXT}
+        self._said = lru_cache(_KEPT)(
+            lambda phrase, locale: workspace.context((), phrase, locale) or Context()
+        )
         rng = np.random.default_rng(crowd.seed)
         self._asked = self._draw(rng)
         described = np.stack([self._features(one, self.lasting) for one in self._asked])
@@ -178,9 +182,9 @@ class Simulation:
         """(candidates,) how much more the person likes each."""
         if not self._passing:
             return np.zeros(len(asked.places))
-        known = self.workspace.context(phrase=phrase, locale=locale) or Context()
         last = [row for row in dict.fromkeys(recent) if row != asked.query][:RECENT]
-        made = self._features(asked, self._passing, replace(known, recent=last))
+        context = replace(self._said(phrase, locale), recent=last)
+        made = self._features(asked, self._passing, context)
         liked: Floats = made @ np.array(list(self._passing.values()))
         return liked
 

@@ -79,7 +79,8 @@ class TreeModel:
     def score(self, X: Matrix) -> Floats:  # noqa: N803
         """See `Model.score`."""
         X = self._matrix(X)  # noqa: N806
-        scores: Floats = self._booster.predict(X, raw_score=True) - self.base
+        # One thread: requests are answered side by side.
+        scores: Floats = self._booster.predict(X, raw_score=True, num_threads=1) - self.base
         if any(self.linear):
             scores += X @ self.linear
         return scores
@@ -87,7 +88,8 @@ class TreeModel:
     def contributions(self, X: Matrix) -> Floats:  # noqa: N803
         """SHAP values and linear parts, (documents, features)."""
         X = self._matrix(X)  # noqa: N806
-        parts: Floats = self._booster.predict(X, pred_contrib=True)[:, :-1] + X * self.linear
+        parts: Floats = self._booster.predict(X, pred_contrib=True, num_threads=1)[:, :-1]
+        parts += X * self.linear
         return parts
 
     def numbers(self) -> dict[str, Any]:

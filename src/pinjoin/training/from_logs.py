@@ -67,6 +67,7 @@ def train_from_logs(
     """
     config = config or LogTraining()
     logged = in_rows(workspace, log, config.actions)
+    logged = logged.at_face_value() if config.face_value else logged
     people = People(workspace, logged.log, logged.worth)
     configs = [pairs or _features_for(people), *([] if control is None else [control])]
     known = people.known if any("context" in one.groups for one in configs) else None
@@ -149,7 +150,7 @@ class _Learning:
             settings[NAVBOOST] = self.navboost
         about = About.now(name, "logs", self.hash, metrics, settings)
         model = chosen.fit(given.where(mine), about)
-        return _with_gamma(_centred(model), gamma, float(np.std(self.boosts.better)))
+        return _with_gamma(_centred(model), gamma, self.boosts) if gamma else _centred(model)
 
     def _metrics(self, ways: Mapping[str, Pairs]) -> dict[str, float]:
         """ways: scores of the triplets learned from, by what follows `in_order` in a name."""
@@ -189,12 +190,13 @@ def _centred(model: Model) -> Model:
     return replace(model, means=np.where(usual, 0, model.means))
 
 
-def _with_gamma(model: Model, gamma: float, deviation: float) -> Model:
+def _with_gamma(model: Model, gamma: float, boosts: Pairs) -> Model:
     """score += γ · nb."""
-    if not gamma or not isinstance(model, LinearModel | TreeModel):
-        return model
     here = np.array(model.features) == _LOG_RATIO
     if isinstance(model, TreeModel):
         return replace(model, linear=tuple(np.where(here, gamma, 0.0).tolist()))
+    if not isinstance(model, LinearModel):
+        return model
+    deviation = np.std([boosts.better, boosts.worse])
     weights, scales = np.where(here, gamma, model.weights), np.where(here, deviation, model.scales)
     return replace(model, weights=weights, scales=scales)

@@ -18,6 +18,7 @@ from pinjoin.training.log_config import Kind
 
 Folds = npt.NDArray[np.integer[Any]]
 
+_MANY = 100_000  # triplets
 _FOLD = About.now("fold", "logs", "")
 
 
@@ -37,7 +38,9 @@ class Learner:
     def fit(self, pairs: Pairs, about: About) -> Model:
         """Learn from features (triplets, features). ConfigError where LightGBM is missing."""
         if self.kind == "lambdamart":
-            config = LambdaMartConfig(seed=self.seed)
+            # Threads that wait for each other cost more than they bring where there is little.
+            threads = 0 if len(pairs) >= _MANY else 1
+            config = LambdaMartConfig(seed=self.seed, threads=threads)
             return fit_lambdamart(pairs.better, pairs.worse, self.schema, about, config)
         svm = RankSVM(self.C or self.strength / len(pairs)).fit(pairs.better, pairs.worse)
         return from_ranksvm(svm, self.schema, about)

@@ -26,6 +26,7 @@ class LogTraining:
     model: Kind = "ranksvm"
     C: float | None = None  # of RankSVM; None: by cross-validation
     actions: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(ENGAGEMENT, 1.0))
+    face_value: bool = False  # whether clicks count alike wherever they were: to compare with
     triplets: TripletConfig = field(default_factory=lambda: TripletConfig(pairs=5, doubt=1.0))
     queries: int = 20_000  # learned from, at most
     requests: int = 3_000  # that teach what is known of the person, at most

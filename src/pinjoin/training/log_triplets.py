@@ -74,7 +74,7 @@ def draw(
     mine[queries] = True
     told = np.zeros(len(logged.log), bool) if known is None else known & mine[logged.log.query]
     requests, impression = of_requests(logged, told, rng, config.requests)
-    raw = make_triplets(logged.raw, n_images, rng, config.triplets)
+    raw = make_triplets(logged.at_face_value().table, n_images, rng, config.triplets)
     parts: list[tuple[Triplets, int, Int64s | int]] = [
         (learned.where(mine[learned.query]), LEARNED, NOBODY),
         (requests, LEARNED, impression),

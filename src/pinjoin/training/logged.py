@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,14 +43,11 @@ class Logged:
         """COEC of each pair."""
         return coec_of_log(self.log, actions=self.actions, rates=self.rates)
 
-    @property
-    def raw(self) -> CoecTable:
-        """The same pairs by their rate of actions: as if all places were alike."""
-        table = self.table
-        rate = table.actions.sum() / table.impressions.sum()
-        return CoecTable(
-            table.query, table.candidate, table.impressions, table.actions, table.impressions * rate
-        )
+    def at_face_value(self) -> Logged:
+        """As if all places were alike: clicks count for what they are."""
+        everywhere = float(self.table.actions.sum() / self.table.impressions.sum())
+        rates = np.full_like(self.rates.rates, everywhere)
+        return replace(self, rates=ExpectedRates(rates, rates, 0.0))
 
 
 def in_rows(known: Lookup, log: EventLog, actions: Mapping[str, float]) -> Logged:
