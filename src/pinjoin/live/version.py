@@ -37,6 +37,7 @@ from pinjoin.live.filters import FilterAnswers, LiveFilters
 from pinjoin.live.ledger import Ledger, LivePin
 from pinjoin.live.rows import LiveRows
 from pinjoin.ranker import Ranker
+from pinjoin.ranking.navboost import Navboost
 from pinjoin.recommender import Workspace
 from pinjoin.snapshot.tables import Rows
 
@@ -196,6 +197,9 @@ class Version(Workspace):
     @cached_property
     def ranker(self) -> Ranker | None:
         return self._built.ranker
+
+    def navboost(self, name: str) -> Navboost:
+        return self._built.navboost(name)
 
     @cached_property
     def board_categories(self) -> npt.NDArray[np.uint16]:
