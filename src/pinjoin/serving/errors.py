@@ -57,5 +57,9 @@ def _of_store(error: PinjoinError) -> ApiError:
 
     if isinstance(error, ConflictError):
         return ApiError(409, "conflict", str(error))
-    message = "Nothing was stored: the live database cannot be used now. Try again, same key."
+    # It may be stored all the same: a connection broke after the commit, say.
+    message = (
+        "This is not known to be stored: the live database cannot be used now. Try again with the "
+        "same key, and it is done once."
+    )
     return ApiError(503, "store_unavailable", message, {"Retry-After": "1"})
