@@ -5,9 +5,10 @@
 One process of `pinjoin serve`, asked at a steady rate by a few clients, each on its own
 connection: related images, batches of events, saves, takedowns of what was saved, pins, boards,
 searches, pages and uploaded pictures. Judged is the memory of its own, without the pages of files
-that it maps, after a first part in which caches fill: its slope, by means over twenty stretches of
-time, beside the standard error of that slope. Takedowns follow saves, so that what is live stays
-about as much as it is. WORKSPACE is not changed; what is live goes to a database of the run's own.
+that it maps, after a first part in which caches fill: its slope over time, beside the standard
+error of that slope. What is saved and taken down must be remembered until the next build, so the
+bytes of a change are told apart from it: changes come in every other stretch of time only.
+WORKSPACE is not changed; what is live goes to a database of the run's own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,8 +40,10 @@ MIX = {
     "pin": 0.02, "board": 0.02, "search": 0.02, "page": 0.02, "picture": 0.01,
 }  # fmt: skip
 CLIENTS = 8
-FILLING = 1 / 3  # of the time, in which caches fill
-STRETCHES = 20
+CHANGES = ("save", "takedown")
+IMAGES, BOARDS = 2_000, 300  # that are asked for: few, so that caches fill soon
+FILLING = 1 / 3  # of the time, in which they do
+STRETCHES = 20  # of the rest
 SIDE = 320  # of uploaded pictures
 
 Request = tuple[str, str, bytes | None, str]
@@ -52,19 +56,22 @@ class Traffic:
     def __init__(self, workspace: Path, seed: int) -> None:
         known = pinjoin.open(workspace)
         saves = known.incidence.degrees.astype(np.float64)
-        rng = self._rng = np.random.default_rng(seed)
-        rows = rng.choice(len(saves), 20_000, p=saves / saves.sum())
+        rng = np.random.default_rng(0)
+        rows = rng.choice(len(saves), IMAGES, p=saves / saves.sum())
         images = known.describe(rows)
         self._ids = [one["pin_id"] for one in images]
         self._words = [word for one in images for word in (one["title"] or "").split()] or ["a"]
-        boards = rng.integers(known.n_boards, size=2_000)
+        boards = rng.integers(known.n_boards, size=BOARDS)
         self._boards = [one["board_id"] for one in known.describe_boards(boards)]
         self._pictures = [_picture(rng) for _ in range(8)]
+        self._rng = np.random.default_rng([1, seed])
         self.saved: list[str] = []  # pins that can be taken down
 
-    def draw(self) -> tuple[str, Request]:
-        """What is asked next, and its kind."""
+    def draw(self, changes: bool) -> tuple[str, Request]:
+        """What is asked next, and its kind; changes: whether it may be one."""
         kind = str(self._rng.choice(list(MIX), p=list(MIX.values())))
+        if kind in CHANGES and not changes:
+            kind = "related"
         if kind == "takedown" and not self.saved:
             kind = "save"
         request: Request = getattr(self, f"_{kind}")()
@@ -127,7 +134,7 @@ class Client(threading.Thread):
     def __init__(self, server: Served, traffic: Traffic, rate: float) -> None:
         super().__init__(daemon=True)
         self._server, self._traffic, self._gap = server, traffic, 1 / rate
-        self.end = threading.Event()
+        self.end, self.changes = threading.Event(), True
         self.waits: dict[str, list[float]] = defaultdict(list)
         self.failures: Counter[str] = Counter()
         self.error: BaseException | None = None
@@ -142,7 +149,7 @@ class Client(threading.Thread):
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
         due = time.perf_counter()
         while not self.end.wait(max(0.0, due - time.perf_counter())):
-            kind, request = self._traffic.draw()
+            kind, request = self._traffic.draw(self.changes)
             start = time.perf_counter()
             status, content = _ask(connection, *request)
             self.waits[kind].append(time.perf_counter() - start)
@@ -162,16 +169,17 @@ def _ask(
     return answer.status, answer.read()
 
 
-def slope(seconds: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """(per hour, its standard error): of the means over stretches, as samples next to each other
-    say the same."""
-    stretch = (np.arange(len(values)) * STRETCHES) // len(values)
+def fit(columns: Sequence[np.ndarray], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the values are made of, least squares: a factor for each column, and its standard
+    error. By means over stretches, as samples next to each other say the same."""
+    stretch = np.arange(len(values)) * STRETCHES // len(values)
     n = np.bincount(stretch)
-    x, y = (np.bincount(stretch, one) / n for one in (seconds / 3600, values))
-    x -= x.mean()
-    per_hour = float(x @ y / (x @ x))
-    left = y - y.mean() - per_hour * x
-    return per_hour, float(np.sqrt(left @ left / (len(x) - 2) / (x @ x)))
+    x = np.stack([np.ones(STRETCHES), *(np.bincount(stretch, one) / n for one in columns)], axis=1)
+    y = np.bincount(stretch, values) / n
+    factors = np.linalg.lstsq(x, y)[0]
+    left = y - x @ factors
+    variance = left @ left / (len(y) - x.shape[1]) * np.linalg.inv(x.T @ x)
+    return factors[1:], np.sqrt(np.diag(variance))[1:]
 
 
 def soak(
@@ -188,8 +196,13 @@ def soak(
         for client in clients:
             client.start()
         start = time.perf_counter()
-        while (now := time.perf_counter() - start) < minutes * 60:
-            samples.append((now, *server.memory()))
+        filled, end = minutes * 60 * FILLING, minutes * 60
+        while (now := time.perf_counter() - start) < end:
+            changes = sum(len(one.waits[kind]) for one in clients for kind in CHANGES)
+            samples.append((now, *server.memory(), changes))
+            part = (now - filled) / (end - filled)
+            for client in clients:
+                client.changes = part < 0 or int(part * STRETCHES) % 2 == 0
             time.sleep(1)
         for client in clients:
             client.end.set()
@@ -208,9 +221,10 @@ def soak(
 
 def judge(found: dict[str, Any]) -> dict[str, Any]:
     """The figures."""
-    seconds, own, mapped = np.array(found["samples"]).T
+    seconds, own, mapped, changes = np.array(found["samples"]).T
     kept = seconds >= seconds[-1] * FILLING
-    per_hour, error = slope(seconds[kept], own[kept] / 1e6)
+    factors, errors = fit([seconds[kept] / 3600, changes[kept]], own[kept])
+    per_hour, a_change = factors
     return {
         "minutes": seconds[-1] / 60,
         "requests": {kind: len(some) for kind, some in found["waits"].items()},
@@ -219,9 +233,11 @@ def judge(found: dict[str, Any]) -> dict[str, Any]:
         "failures": dict(found["failures"]),
         "own_mb": {"first": own[0] / 1e6, "filled": own[kept][0] / 1e6, "last": own[-1] / 1e6},
         "mapped_mb": {"first": mapped[0] / 1e6, "last": mapped[-1] / 1e6},
-        "slope_mb_per_hour": per_hour,
-        "standard_error": error,
-        "within_noise": bool(per_hour <= 2 * error),
+        "mb_per_hour": per_hour / 1e6,
+        "mb_per_hour_error": errors[0] / 1e6,
+        "within_noise": bool(per_hour <= 2 * errors[0]),
+        "bytes_a_change": a_change,
+        "bytes_a_change_error": errors[1],
     }
 
 
@@ -236,8 +252,10 @@ def report(figures: dict[str, Any]) -> None:
         f"\nmemory of its own: {own['first']:.1f} MB at first, {own['filled']:.1f} MB when caches "
         f"were filled, {own['last']:.1f} MB after {figures['minutes']:.1f} minutes"
     )
-    rise, error = figures["slope_mb_per_hour"], figures["standard_error"]
+    rise, error = figures["mb_per_hour"], figures["mb_per_hour_error"]
     print(f"slope {rise:+.1f} ± {error:.1f} MB/h: {told}within noise")
+    kept, error = figures["bytes_a_change"], figures["bytes_a_change_error"]
+    print(f"and for each save and takedown {kept:,.0f} ± {error:,.0f} bytes, until the next build")
 
 
 def main() -> None:
