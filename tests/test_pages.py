@@ -16,7 +16,7 @@ from serving_fixtures import client_of, demo, shop, signatures_of  # noqa: F401
 from pinjoin.experiments.assignment import assign
 from pinjoin.serving.browse import take_turns
 from pinjoin.serving.comparing import compare
-from pinjoin.serving.views import by_family, by_feature, parts
+from pinjoin.serving.made_of import by_family, by_feature, parts
 
 numbers = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
 added = st.dictionaries(st.sampled_from(["walk.log", "walk.visits", "text.present", "x"]), numbers)

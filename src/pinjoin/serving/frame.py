@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse, Response
 import pinjoin
 from pinjoin.recommender import Workspace
 from pinjoin.serving.config import ServeConfig
-from pinjoin.serving.views import Links, Views, counted, signed
+from pinjoin.serving.made_of import signed
+from pinjoin.serving.views import Links, Views, counted
 from pinjoin.stats import percent
 
 PART = "X-Part"

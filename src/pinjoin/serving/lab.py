@@ -8,16 +8,8 @@ from typing import Any
 
 from pinjoin.recommender import Wishes
 from pinjoin.serving.comparing import Move, compare
-from pinjoin.serving.views import (
-    Part,
-    Picture,
-    Views,
-    by_family,
-    by_feature,
-    contributions,
-    counted,
-    parts,
-)
+from pinjoin.serving.made_of import Part, by_family, by_feature, contributions, parts
+from pinjoin.serving.views import Picture, Views, counted
 
 ROW_HEIGHT = 64  # of an entry in lab.css, in pixels
 _DEPTH = 100  # at least so many are ranked, to tell where those went that left

@@ -15,31 +15,13 @@ from pinjoin.recommender import Workspace
 from pinjoin.report.figures import cover
 from pinjoin.report.pictures import name_of
 from pinjoin.results import SOURCES, Ranking
+from pinjoin.serving.made_of import Part, by_family, by_feature, contributions, parts
 
 _HUES = 12  # of the cards that stand for missing pictures: classes h0 … h11 of cards.css
 _UNKNOWN_SHAPE = (3, 4)
 _TALLEST, _WIDEST = 2.4, 2.4  # of a card; beyond, the picture is cut
 _BOARDS_OF_A_PIN, _WORDS, _STRONGEST = 9, 8, 24
-_UNSEEN = 0.005  # what a feature adds less than that is told of all such features together
 _COVER = 3
-
-FAMILIES = {
-    "cooccurrence": "Boards shared",
-    "walk": "Boards nearby",
-    "adamic_adar": "Small boards shared",
-    "resource_allocation": "Small boards shared",
-    "factors": "Saved by the same people",
-    "visual": "Looks",
-    "cross": "Looks, by category",
-    "text": "Words and topics",
-    "category": "Category",
-    "quality": "Popularity",
-    "navboost": "Clicks so far",
-    "context": "What you looked at",
-    "feature": "Your own features",
-    "boost": "Raised by hand",
-}
-"""What features are called on a page, by the part of their name before the dot."""
 
 _SOURCES = {  # of a result: its icon, a few words, a sentence
     "co-occurrence": ("boards", "shares boards", "People saved both to the same boards."),
@@ -53,9 +35,6 @@ _SOURCES = {  # of a result: its icon, a few words, a sentence
     "boosted": ("popular", "raised by hand", "Whoever runs this page raised it."),
     "pinned": ("popular", "put first", "Whoever runs this page put it first."),
 }  # fmt: skip
-
-
-_ALONE = {"co-occurrence": "cooccurrence.count", "random walk": "walk.visits"}
 
 
 @dataclass(frozen=True)
@@ -97,17 +76,6 @@ class Picture:
         """
         share = self.width / max(self.width, self.height)
         return ", ".join(f"{self.src}?w={side} {max(1, round(side * share))}w" for side in sides)
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one feature, or a family of them, added: a bar from `x`, `width` long, in −100 … 100."""
-
-    name: str
-    value: float
-    x: float
-    width: float
-    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -276,67 +244,12 @@ class Views:
         ]
 
 
-def contributions(ranking: Ranking, reasons: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """What each feature added to the scores; empty for a result that no ranker has seen.
-
-    Without a model, the score is made of shared boards, or else of walks, alone.
-    """
-    columns = zip(reasons, ranking.sources.tolist(), ranking.scores.tolist(), strict=True)
-    return [
-        dict(why["contributions"])
-        if "contributions" in why
-        else {_ALONE[SOURCES[source]]: score}
-        if SOURCES[source] in _ALONE
-        else {}
-        for why, source, score in columns
-    ]
-
-
-def by_family(added: Mapping[str, float]) -> dict[str, float]:
-    """Contributions summed over the features of a family, by its name on the page."""
-    families: dict[str, float] = {}
-    for feature, value in added.items():
-        family = feature.partition(".")[0]
-        name = FAMILIES.get(family, family)
-        families[name] = families.get(name, 0.0) + value
-    return families
-
-
-def by_feature(added: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Contributions by feature, the largest first; the smallest as one sum."""
-    order = sorted(added, key=lambda name: -abs(added[name]))
-    seen = [(name, added[name]) for name in order if abs(added[name]) >= _UNSEEN]
-    rest = [added[name] for name in order[len(seen) :]]
-    return [*seen, (f"{len(rest)} others", sum(rest))] if rest else seen
-
-
-def parts(added: Mapping[str, float], most: int | None = None) -> list[Part]:
-    """Bars for numbers by name, the longest first; `most` of them."""
-    order = sorted(added, key=lambda name: -abs(added[name]))[:most]
-    longest = max((abs(added[name]) for name in order), default=0.0) or 1.0
-    return [_part(name, added[name], 100 / longest) for name in order]
-
-
 def counted(n: int, noun: str) -> str:
     """
     >>> counted(1, "board"), counted(1200, "board")
     ('1 board', '1,200 boards')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def signed(value: float) -> str:
-    """
-    >>> signed(-0.256), signed(1.5), signed(0.001)
-    ('−0.26', '+1.50', '0.00')
-    """
-    text = f"{value:+.2f}".replace("-", "−")
-    return "0.00" if text[1:] == "0.00" else text
-
-
-def _part(name: str, value: float, scale: float) -> Part:
-    width = round(abs(value) * scale, 1)
-    return Part(name, value, 0.0 if value >= 0 else -width, width)
 
 
 @lru_cache(maxsize=100_000)
