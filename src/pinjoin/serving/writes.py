@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,14 +107,18 @@ def events_of(
     return (Submission(key, tuple(good)) if good else None), problems
 
 
+_COLUMNS = columns(Event)
+_NAMES, _POSITION = frozenset(_COLUMNS), _COLUMNS.index("position")
+
+
 def _event(given: Mapping[str, Any]) -> Event:
-    names = columns(Event)
-    if unknown := [name for name in given if name not in names]:
-        raise InputError(f"event: {unknown[0][:80]!r} is none of {', '.join(names)}.")
-    position = given.get("position")
-    if type(position) is int:
-        position = str(position)
-    return Event(**{**dict.fromkeys(names), **given, "position": position})
+    if not _NAMES.issuperset(given):
+        unknown = next(name for name in given if name not in _NAMES)
+        raise InputError(f"event: {unknown[:80]!r} is none of {', '.join(_COLUMNS)}.")
+    fields: list[Any] = [given.get(name) for name in _COLUMNS]
+    if type(fields[_POSITION]) is int:
+        fields[_POSITION] = str(fields[_POSITION])
+    return Event(*fields)
 
 
 class Writer:
@@ -135,6 +140,6 @@ class Writer:
             self._metrics.refused.labels(reason).inc(len(submission.changes))
             raise
         if not receipt.repeated:
-            for change in submission.changes:
-                self._metrics.stored.labels(type(change).__name__.lower()).inc()
+            for kind, n in Counter(map(type, submission.changes)).items():
+                self._metrics.stored.labels(kind.__name__.lower()).inc(n)
         return receipt
