@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,20 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}: set PINJOIN_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped catalogue, built. Nobody may change it."""
+    from pinjoin.cli.demo import build_demo
+    from pinjoin.core.progress import silent
+
+    folder = tmp_path_factory.mktemp("demo") / "workspace"
+    build_demo(folder, silent)
+    return folder
+
+
+@pytest.fixture
+def shop(demo: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(demo, tmp_path / "shop"))

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import uvicorn
 from click.testing import CliRunner
-from serving_fixtures import demo  # noqa: F401
 
 from pinjoin.cli.events import events
 from pinjoin.live.store import Store
@@ -58,7 +57,7 @@ def served(workspace: Path, config: ServeConfig) -> Iterator[tuple[str, Store]]:
 
 
 @pytest.fixture(scope="module")
-def workspace(demo, tmp_path_factory):  # noqa: F811
+def workspace(demo, tmp_path_factory):
     return shutil.copytree(demo, tmp_path_factory.mktemp("browser") / "demo")
 
 

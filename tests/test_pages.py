@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_fixtures import client_of, demo, shop, signatures_of  # noqa: F401
+from serving_fixtures import client_of, signatures_of
 
 from pinjoin.experiments.assignment import assign
 from pinjoin.serving.browse import take_turns
@@ -113,7 +113,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def client(demo):  # noqa: F811
+def client(demo):
     with client_of(demo, read_only=True) as client:
         yield client
 
@@ -139,7 +139,7 @@ def test_pages_have_no_code_or_style_of_their_own_and_ask_nobody_else(client, pa
             assert attributes["alt"] is not None
 
 
-def test_the_arm_of_an_experiment_ranks_and_is_told(demo):  # noqa: F811
+def test_the_arm_of_an_experiment_ranks_and_is_told(demo):
     arms = {"control": "count", "new": "count"}
     with client_of(demo, read_only=True, experiment="colours", arms=arms) as client:
         first, second = client.get("/pin/p0008"), client.get("/pin/p0008?from=24")
@@ -174,7 +174,7 @@ def test_what_is_searched_for_is_text(client, words):
     assert ">49<" not in answer.text
 
 
-def test_what_people_write_is_text(shop):  # noqa: F811
+def test_what_people_write_is_text(shop):
     hostile = '"><img src=x onerror=alert(1)>'
     with client_of(shop) as client:
         new = {"title": hostile, "description": hostile, "category": hostile}
@@ -189,7 +189,7 @@ def test_what_people_write_is_text(shop):  # noqa: F811
             assert "javascript:" not in answer.text
 
 
-def test_boards_are_suggested_by_any_part_of_their_title(client, shop):  # noqa: F811
+def test_boards_are_suggested_by_any_part_of_their_title(client, shop):
     found = client.get("/ui/boards", params={"q": "WEDDING"}).json()["boards"]
     assert all("wedding" in board["title"].lower() for board in found)
     theirs = {"id": "theo/wedding-guest", "title": "Wedding guest", "owner": "theo", "size": 3}
@@ -204,7 +204,7 @@ def test_boards_are_suggested_by_any_part_of_their_title(client, shop):  # noqa:
         assert (board["title"], board["size"]) == ("My 100% new", 1)
 
 
-def test_what_was_taken_down_is_on_no_page(shop):  # noqa: F811
+def test_what_was_taken_down_is_on_no_page(shop):
     with client_of(shop) as client:
         signature = client.get("/v1/pins/p0008").json()["signature"]
         board = "theo/wedding-guest"
@@ -219,7 +219,7 @@ def test_what_was_taken_down_is_on_no_page(shop):  # noqa: F811
         assert board not in [one["id"] for one in found]
 
 
-def test_ones_own_boards_come_first(shop):  # noqa: F811
+def test_ones_own_boards_come_first(shop):
     with client_of(shop) as client:
         mine = client.get("/").cookies["pinjoin_visitor"]
         pin = {"id": "p0008", "board": {"title": "My own"}, "user_id": mine}
@@ -254,7 +254,7 @@ def test_a_page_that_fails_says_so_and_no_more(client, monkeypatch):
     assert "division" not in answer.text
 
 
-def test_pages_under_a_path_link_below_it(demo):  # noqa: F811
+def test_pages_under_a_path_link_below_it(demo):
     with client_of(demo, read_only=True) as client:
         client.app.root_path = "/shop"
         html = client.get("/pin/p0008").text

@@ -25,7 +25,6 @@ from typing import Any
 
 import orjson
 import pytest
-import serving_fixtures
 from live_databases import KINDS, LiveDatabase, entries, made, new_database
 
 from pinjoin.cli.demo import build_demo
@@ -33,8 +32,6 @@ from pinjoin.core.progress import silent
 from pinjoin.live.changes import Event, Save
 from pinjoin.live.store import open_store
 from pinjoin.snapshot.store import rollback
-
-demo, shop = serving_fixtures.demo, serving_fixtures.shop
 
 SAVES = int(os.environ.get("PINJOIN_CRASH_SAVES", "1200"))
 CLIENTS = 16
