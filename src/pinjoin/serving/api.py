@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.datastructures import UploadFile
 
+from pinjoin.serving.bodies import JsonRoute
 from pinjoin.serving.errors import ApiError
 from pinjoin.serving.images import WIDTHS
 from pinjoin.serving.schemas import (
@@ -70,7 +71,7 @@ _PICTURE = {
 
 def make_router(service: Service) -> APIRouter:
     """The routes under /v1."""
-    router = APIRouter(prefix="/v1", responses=_documented(_ERRORS))
+    router = APIRouter(prefix="/v1", responses=_documented(_ERRORS), route_class=JsonRoute)
     _add_reads(router, service)
     _add_writes(router, service)
     return router
