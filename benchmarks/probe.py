@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -108,7 +109,17 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Of the code that is measured; "" outside its repository."""
+    asked = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def measure() -> dict[str, float]:

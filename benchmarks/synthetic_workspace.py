@@ -84,7 +84,7 @@ def see(shape: CatalogueShape, seed: int = 0) -> Any:
         topics = topic_of([int(name.removeprefix("image-")) for name in names], shape)
         n, width = len(names), -(-encoder.bits // 64) * 8
         codes = rng.integers(256, size=(int(topics.max()) + 1, width), dtype=np.uint8)
-        looks = rng.integers(1000, size=(len(codes), _CLASSES)).astype(np.uint16)
+        looks = rng.random((len(codes), 1_000)).argsort(axis=1)[:, :_CLASSES].astype(np.uint16)
         bits = writer.create_array("visual.bits", np.uint8, (n, width))
         keep = encoder.card.fc8.keep
         ids = writer.create_array("visual.ids", np.uint16, (n, keep))
