@@ -43,6 +43,7 @@ _KEYS = "with NAME:SECRET a line; else what is in"
               help="Requests a second of one key or address; 0: any.")  # fmt: skip
 @click.option("--write-rate", type=click.FloatRange(0), metavar="N", help="Likewise, that write.")
 @click.option("--no-pages", is_flag=True, help="The API alone.")
+@click.option("--trace", is_flag=True, help="Send OpenTelemetry a span for each request.")
 @click.option("--quiet", is_flag=True, help="Log no requests, only what goes wrong.")
 def serve(
     workspace: Path,

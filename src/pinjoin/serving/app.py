@@ -19,9 +19,11 @@ from pinjoin.serving.border import Border, error_response
 from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.errors import ApiError, api_error
 from pinjoin.serving.operations import make_operations
+from pinjoin.serving.reference import make_reference
 from pinjoin.serving.security import Gate
 from pinjoin.serving.service import Service
 from pinjoin.serving.signing_in import make_sign_in
+from pinjoin.serving.tracing import trace
 from pinjoin.serving.ui import routes as pages
 
 _TITLE = "Related items, live: what belongs next to an item, and why."
@@ -40,8 +42,10 @@ def create_app(workspace: Path | str, config: ServeConfig | None = None) -> Fast
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        yield
-        await service.close()
+        try:
+            yield
+        finally:
+            await service.close()
 
     app = FastAPI(
         title="pinjoin", summary=_TITLE, version=pinjoin.__version__, lifespan=lifespan,
@@ -51,6 +55,7 @@ def create_app(workspace: Path | str, config: ServeConfig | None = None) -> Fast
     app.include_router(make_router(service))
     app.include_router(make_operations(service))
     app.include_router(make_sign_in(gate))
+    app.include_router(make_reference(app))
     if config.pages:
         app.router.routes.extend(pages(service))
     for kind in (PinjoinError, HTTPException, RequestValidationError):
@@ -64,6 +69,8 @@ def create_app(workspace: Path | str, config: ServeConfig | None = None) -> Fast
             allow_headers=["Authorization", "X-API-Key", "Idempotency-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    if config.trace:
+        trace(app)
     return app
 
 

@@ -42,6 +42,7 @@ class ServeConfig:
     most_waiting: int = 256  # requests that wait for one of them; others are told to come again
     watch_s: float = 1.0  # how often to look for a new snapshot or model
     pages: bool = True  # whether there are pages for people, too
+    trace: bool = False  # whether OpenTelemetry gets a span for each request
 
     def __post_init__(self) -> None:
         caller = "ServeConfig"

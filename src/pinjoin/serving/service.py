@@ -134,7 +134,7 @@ class Service:
 
     async def events(self, given: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
         """Store the good ones of a batch of events, and say what is wrong with the others."""
-        submission, problems = events_of(given, key)
+        submission, problems = await self.run(events_of, given, key)
         answer: dict[str, Any] = {"stored": 0, "repeated": False, "rejected": problems}
         if submission is not None:
             receipt = await self._writer.submit(submission)
