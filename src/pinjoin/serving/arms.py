@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from pinjoin.core.errors import ConfigError
 from pinjoin.experiments.assignment import assign
 from pinjoin.ranking.store import COUNT, model_names
 from pinjoin.serving.errors import ApiError
@@ -29,6 +30,16 @@ class Arms:
 
     experiment: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
+
+    def require_models(self, workspace: Path) -> None:
+        """Raise a ConfigError if the workspace does not have the model of an arm."""
+        known = [COUNT, *model_names(workspace)]
+        for arm, model in self.models.items():
+            if model not in known:
+                raise ConfigError(
+                    f"The arm {arm!r} has no model {model!r} to rank with. There are: "
+                    f"{', '.join(known)}."
+                )
 
     def choose(self, workspace: Path, model: str | None, user: str | None) -> Chosen:
         """A model that a request names comes before its user's arm.

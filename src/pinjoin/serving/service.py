@@ -36,11 +36,12 @@ class Service:
 
     def __init__(self, path: Path, config: ServeConfig) -> None:
         """Raises SnapshotError where there is nothing to serve, StoreError if the live database
-        cannot be used."""
+        cannot be used, ConfigError for an arm without a model."""
         self.path = path
         self.config = config
         self.metrics = Metrics()
         self.arms = Arms(config.experiment, config.arms)
+        self.arms.require_models(path)
         self._switch = Switch(path, config, self.metrics)
         self._writer = Writer(self._switch.store, self.metrics)
         self._pictures = Pictures()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pinjoin.core.errors import PinjoinError
 from pinjoin.live.errors import StoreError
-from pinjoin.live.store import Store, open_store
+from pinjoin.live.store import Store, StoreConfig, open_store
 from pinjoin.live.workspace import LiveWorkspace, open_live
 from pinjoin.ranking.store import current_model
 from pinjoin.recommender import Workspace
@@ -22,12 +22,14 @@ from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.encoding import Heads
 from pinjoin.serving.logs import say
 from pinjoin.serving.metrics import Metrics
-from pinjoin.snapshot.workspace import current_name, require_workspace
+from pinjoin.snapshot.reader import open_snapshot
+from pinjoin.snapshot.workspace import current_name
 
 LIVE_FILE = "live.db"
 
 _GRACE_S = 30.0  # longer than any request takes
 _AGAIN_S = 30.0  # until what could not be opened is tried again
+_PATIENCE_S = 2.0  # with a database that is away, before a client is told
 _WARM_ROWS = 3  # images that are asked before others may
 
 
@@ -76,10 +78,15 @@ class Switch:
     def __init__(self, path: Path, config: ServeConfig, metrics: Metrics) -> None:
         """Raises SnapshotError, StoreError."""
         self._path, self._config, self._metrics = path, config, metrics
-        require_workspace(path)
+        open_snapshot(path)  # before a database is made where there is nothing to serve
         self._wanted = self._now_wanted()
         self.store = None if config.read_only else _open_store(path, config)
-        self.opened = self._open()
+        try:
+            self.opened = self._open()
+        except BaseException:
+            if self.store is not None:
+                self.store.close()
+            raise
         self._database_up = self.store is not None
         self._problem: str | None = None
         self._failed: tuple[Wanted, float] | None = None
@@ -192,7 +199,7 @@ class Switch:
 
 
 def _open_store(path: Path, config: ServeConfig) -> Store:
-    told = config.database
-    if told is None:
-        return open_store(path / LIVE_FILE)
-    return open_store(told if "://" in told else Path(told))
+    where: str | Path = config.database or path / LIVE_FILE
+    if "://" not in str(where):
+        where = Path(where)
+    return open_store(where, StoreConfig(patience_s=_PATIENCE_S))
