@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from pinjoin.live.changes import Board, Save
@@ -16,6 +17,7 @@ Made = tuple[str, str]
 """(kind, id) of a pin or board."""
 
 _MADE = {"pin": TABLES[Save].c.pin_id, "board": TABLES[Board].c.board_id}
+_AT_ONCE = 250  # rows of one statement
 _CHUNK = 5_000  # values in one condition: the databases take 32,766 and 65,535 at most
 
 
@@ -73,9 +75,13 @@ class _Rows:
         mark = "?" if connection.dialect.name == "sqlite" else "%s"
         for table, rows in self._rows.items():
             names = ", ".join(f'"{column.name}"' for column in table.c)
-            marks = ", ".join([mark] * len(table.c))
-            # SQLAlchemy's own way takes longer to prepare a row than SQLite to store it.
-            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+            marks = f"({', '.join([mark] * len(table.c))})"
+            # SQLAlchemy's own way takes longer to prepare a row than SQLite to store it, and with
+            # a statement for each row this thread would give way to others after each.
+            for start in range(0, len(rows), _AT_ONCE):
+                some = rows[start : start + _AT_ONCE]
+                text = f"INSERT INTO {table} ({names}) VALUES {', '.join([marks] * len(some))}"
+                connection.exec_driver_sql(text, tuple(chain.from_iterable(some)))
         if self._rows:
             connection.execute(STATE.update().values(last=self.last))
 
