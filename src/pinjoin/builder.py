@@ -32,18 +32,19 @@ from pinjoin.features.sizes import image_sizes
 from pinjoin.features.text import Annotations
 from pinjoin.features.topics import Topics
 from pinjoin.features.visual import DEFAULT_ENCODER, load_encoder
+from pinjoin.folding import Folded, LivePart, drop_references, read_live
 from pinjoin.joins.boardjoins import Boards, read_boards
 from pinjoin.joins.image_files import ImageFiles
 from pinjoin.joins.pinjoins import (
     Joined,
     Pins,
-    Sign,
     first_titled,
     join_pins,
     pin_schema,
     read_pins,
 )
 from pinjoin.joins.signatures import signature_of_images
+from pinjoin.live import LIVE_FILE
 from pinjoin.ranker import features_of
 from pinjoin.ranking.store import COUNT, current_model, load_model, save_model
 from pinjoin.recommender import Workspace, open_workspace
@@ -91,6 +92,7 @@ class BuildSummary:
     on_no_board: int  # images
     pictures: int  # images whose picture was seen
     indexed: Indexed  # of these; none but where they are millions
+    live: Folded | None  # from the live database; None: there is none
     rejected_pins: int
     rejected_boards: int
     rejects: dict[str, int]  # by reason
@@ -102,9 +104,10 @@ class BuildSummary:
 
 def build(
     workspace: Path | str,
-    pins: Source,
-    boards: Source,
+    pins: Source | None = None,
+    boards: Source | None = None,
     *,
+    database: Path | str | None = None,
     images: Path | str | None = None,
     base: Path | str | None = None,
     signature: Signature = "reference",
@@ -119,6 +122,8 @@ def build(
 ) -> BuildSummary:
     """Turn pins and boards into the workspace's next snapshot, and make it the current one.
 
+    What is in the workspace's live database (database: its file or URL; None: WORKSPACE/live.db, if
+    there is one) is read after them; pins and boards may be None where that has all there is.
     images: folder of the image files; base: folder that relative references start from (the
     pins file's). encoder: what looks at the pictures (a name, of the workspace's own encoders
     too, or a path; None: nothing does); what it saw is kept in WORKSPACE/cache, so that only new
@@ -134,6 +139,14 @@ def build(
     """
     workspace = Path(workspace)
     fetching = _fetching(fetch, allow_private)
+    live = read_live(workspace, database, pins, boards)
+    if live is not None:
+        pins, boards = live.pins, live.boards
+    if pins is None or boards is None:
+        raise InputError(
+            f"There is nothing to build {workspace} from: name tables of pins and boards (--pins P "
+            f"--boards B). A live database would do ({workspace / LIVE_FILE}), but there is none."
+        )
     config = BuildConfig(
         signature=signature,
         images=_absolute(images),
@@ -144,6 +157,7 @@ def build(
         keep_embeddings=keep_embeddings,
         index=index,
         attributes=attributes_of(pins.schema),
+        live=None if live is None else live.manifest,
     )
     if config.encoder is not None:
         find_encoder(config.encoder, [workspace_folder(workspace)])  # an error before any work
@@ -160,13 +174,13 @@ def build(
         rejected_boards = rejects.count
         with writer.open_table("pins", pin_schema(pins)) as sink:
             pin_rows = read_pins(pins, board_rows, rejects, sink.write_batch, progress)
+        read = len(pin_rows)
+        pin_rows, paths, found = _locate(
+            writer, config, pin_rows, live, files, image_rejects, progress
+        )
         stored = writer.table("pins")
         pin_index, left_out = _index_pins(stored, pins.name, rejects)
-        paths: list[Path | None] = [None] * len(pin_rows.raw)
-        if config.encoder or config.fetch or signature != "reference":
-            paths = files.find(pin_rows.raw, image_rejects, progress)
-        sign = _signer(paths, signature, image_rejects, progress)
-        joined = join_pins(pin_rows, len(board_rows), left_out, sign)
+        joined = join_pins(pin_rows, len(board_rows), left_out, found)
         paths = [paths[reference] for reference in joined.first_references.tolist()]
         _write(writer, board_rows, pin_rows, joined, stored, pin_index, signature)
         _describe(writer, workspace, stored, board_rows, joined, progress)
@@ -183,11 +197,14 @@ def build(
             "pictures": pictures,
         }
         path = writer.commit(counts, progress)
+        if live is not None:
+            live.mark_folded()
         model = _train(workspace, path.name, progress) if train else None
         return BuildSummary(
             snapshot=path.name,
             **counts,
             indexed=indexed,
+            live=None if live is None else live.summary(read - len(pin_rows)),
             model=model,
             on_no_board=int(np.count_nonzero(joined.incidence.degrees == 0)),
             rejected_pins=rejects.count - rejected_boards,
@@ -257,18 +274,34 @@ def _index_pins(
     return (offsets, rows), left_out
 
 
-def _signer(
-    paths: list[Path | None], kind: Signature, rejects: Rejects, progress: Progress
-) -> Sign | None:
-    if kind == "reference":
-        return None
-
-    def sign(references: pa.ChunkedArray) -> list[str | None]:
-        there = [path for path in paths if path is not None]
-        signed = iter(signature_of_images(there, kind, rejects=rejects, progress=progress))
-        return [None if path is None else next(signed) for path in paths]
-
-    return sign
+def _locate(
+    writer: SnapshotWriter,
+    config: BuildConfig,
+    pins: Pins,
+    live: LivePart | None,
+    files: ImageFiles,
+    rejects: Rejects,
+    progress: Progress,
+) -> tuple[Pins, list[Path | None], list[str | None] | None]:
+    """The pins whose image was not taken down; the file of each of their references; and the
+    signature of each, None: it is the reference itself."""
+    if live is not None:  # before anything of it is fetched
+        pins = drop_references(writer, pins, live.has_taken_down(pins.normal))
+    paths: list[Path | None] = [None] * len(pins.raw)
+    if config.encoder or config.fetch or config.signature != "reference":
+        paths = files.find(pins.raw, rejects, progress)
+    if config.signature == "reference":
+        return pins, paths, None
+    there = [path for path in paths if path is not None]
+    kind = config.signature
+    signed = iter(signature_of_images(there, kind, rejects=rejects, progress=progress))
+    found = [None if path is None else next(signed) for path in paths]
+    if live is not None:
+        gone = live.has_taken_down(pa.array(found, pa.string()))
+        pins = drop_references(writer, pins, gone)
+        left = np.flatnonzero(~gone).tolist()
+        paths, found = [paths[one] for one in left], [found[one] for one in left]
+    return pins, paths, found
 
 
 def _describe(

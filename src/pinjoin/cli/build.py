@@ -9,7 +9,8 @@ import click
 
 if TYPE_CHECKING:
     from pinjoin.builder import BuildSummary
-    from pinjoin.data.presets import Catalogue
+    from pinjoin.data.sources import Source
+    from pinjoin.folding import Folded
 
 _EPILOG = """\b
   pinjoin build shop --pins saves.csv --boards wishlists.csv --images photos/
@@ -24,12 +25,18 @@ _EPILOG = """\b
 @click.option(
     "--pins",
     multiple=True,
-    required=True,
     metavar="P",
     help="Pins: a file, glob, directory or address of CSV, TSV, JSON lines, Parquet or Arrow; "
     "may be repeated. With --preset, the directory of the public dataset.",
 )
 @click.option("--boards", multiple=True, metavar="B", help="Boards, likewise.")
+@click.option(
+    "--database",
+    metavar="FILE_OR_URL",
+    envvar="PINJOIN_DATABASE",
+    help="Of live saves and takedowns, which are folded in; WORKSPACE/live.db, if it is there, if "
+    "not told. Without --pins and --boards, it is all there is.",
+)
 @click.option(
     "--images",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -94,6 +101,7 @@ def build(
     workspace: Path,
     pins: tuple[str, ...],
     boards: tuple[str, ...],
+    database: str | None,
     images: Path | None,
     mapping: tuple[str, ...],
     attributes: tuple[str, ...],
@@ -108,7 +116,7 @@ def build(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Turn tables of pins and boards into WORKSPACE's next snapshot.
+    """Turn tables of pins and boards, and what is live, into WORKSPACE's next snapshot.
 
     Bad rows are listed in WORKSPACE/rejects.jsonl with their reasons and never stop the build
     (unless --strict); until the new snapshot is written and verified, the old one serves on.
@@ -120,19 +128,24 @@ def build(
     from pinjoin.cli.kernels import announce_compilation
     from pinjoin.core.progress import reporter
     from pinjoin.features.visual import DEFAULT_ENCODER
+    from pinjoin.live import LIVE_FILE
 
     if allow_private and not fetch:
         raise click.UsageError("--allow-private says what --fetch may ask; give that, too.")
     if keep_embeddings and encoder == "none":
         raise click.UsageError("--keep-embeddings needs an encoder; leave --encoder none out.")
-    catalogue = _open(preset, pins, boards, mapping, attributes, encoding)
+    sources = _open(preset, pins, boards, mapping, attributes, encoding)
+    if not (sources or database or (workspace / LIVE_FILE).exists()):
+        raise click.UsageError(
+            f"Missing option '--pins' (there is no live database {workspace / LIVE_FILE}, either)."
+        )
     with announce_compilation():
         summary = run(
             workspace,
-            catalogue.pins,
-            catalogue.boards,
+            *sources,
+            database=database,
             images=images,
-            base=_base(pins),
+            base=_base(pins) if pins else None,
             signature=signature,  # type: ignore[arg-type]
             encoder=None if encoder == "none" else encoder or DEFAULT_ENCODER,
             keep_embeddings=keep_embeddings,
@@ -154,6 +167,8 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
         f"{summary.pins:,} pins fell into {summary.images:,} PinJoins on {summary.boards:,} "
         f"boards ({summary.saves:,} distinct saves).",
     ]
+    if summary.live:
+        lines += _of_live(summary.live)
     if summary.pictures:
         lines.append(f"{summary.pictures:,} pictures were looked at.")
     if summary.indexed.pictures:
@@ -184,6 +199,18 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
     click.echo("\n".join(lines))
 
 
+def _of_live(live: Folded) -> list[str]:
+    lines = [
+        f"Of these, {live.saves:,} pins and {live.boards:,} boards are from the live database."
+    ]
+    if live.takedowns:
+        lines.append(
+            f"{live.takedowns:,} takedowns removed {live.removed_pins:,} pins and "
+            f"{live.removed_boards:,} boards."
+        )
+    return lines
+
+
 def _open(
     preset: str | None,
     pins: tuple[str, ...],
@@ -191,11 +218,12 @@ def _open(
     mapping: tuple[str, ...],
     attributes: tuple[str, ...],
     encoding: str | None,
-) -> Catalogue:
+) -> tuple[Source, Source] | tuple[()]:
+    """Pins and boards; nothing where none are named."""
     from pinjoin.core.errors import ConfigError
     from pinjoin.data.attributes import parse_attributes
     from pinjoin.data.mapping import parse_map
-    from pinjoin.data.presets import Catalogue, open_preset
+    from pinjoin.data.presets import open_preset
     from pinjoin.data.sources import open_source
 
     if preset is not None:
@@ -204,15 +232,21 @@ def _open(
                 "--preset takes one --pins, the directory of the dataset, and neither --boards, "
                 "--map nor --attribute."
             )
-        return open_preset(preset, pins[0])
-    if not boards:
-        raise click.UsageError("Missing option '--boards'.")
+        catalogue = open_preset(preset, pins[0])
+        return catalogue.pins, catalogue.boards
+    if not pins and not boards:
+        if mapping or attributes:
+            raise click.UsageError("--map and --attribute are for --pins and --boards.")
+        return ()
+    for option, given in (("--pins", pins), ("--boards", boards)):
+        if not given:
+            raise click.UsageError(f"Missing option '{option}'.")
     try:
         theirs = parse_map(mapping)
         parse_attributes(attributes)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
-    return Catalogue(
+    return (
         open_source("pins", _where(pins), theirs["pins"], attributes=attributes, encoding=encoding),
         open_source("boards", _where(boards), theirs["boards"], encoding=encoding),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,9 +22,6 @@ from pinjoin.joins.references import normalise_references
 JOINED_COLUMNS = ("board_id", "image")
 """What becomes rows of each pin; its other columns are stored as they are."""
 
-Sign = Callable[[pa.ChunkedArray], list[str | None]]
-"""From the raw image references to a signature each; None = joined by its reference."""
-
 
 @dataclass
 class Pins:
@@ -42,6 +39,18 @@ class Pins:
 
     def __len__(self) -> int:
         return len(self.boards)
+
+    def without_references(self, gone: npt.NDArray[np.bool_]) -> Pins:
+        """Without some references, gone (references,) bool, and all their pins."""
+        kept, left = ~gone[self.references], pa.array(~gone)
+        number = np.cumsum(~gone, dtype=np.uint32) - np.uint32(1)
+        return Pins(
+            self.boards[kept],
+            number[self.references[kept]],
+            self.titled[kept],
+            self.normal.filter(left),
+            self.raw.filter(left),
+        )
 
 
 @dataclass(frozen=True)
@@ -96,16 +105,19 @@ def read_pins(
 
 
 def join_pins(
-    pins: Pins, n_boards: int, left_out: npt.NDArray[np.integer], sign: Sign | None = None
+    pins: Pins,
+    n_boards: int,
+    left_out: npt.NDArray[np.integer],
+    found: Sequence[str | None] | None = None,
 ) -> Joined:
     """Pins of equal signature become one image row: most boards first, then by signature.
 
-    left_out: pins that do not count (their pin_id was given before). sign: None joins by the
-    normalised reference.
+    left_out: pins that do not count (their pin_id was given before). found: the signature of each
+    reference; where it is None, the normalised reference is.
     """
     signatures, signed = pins.normal.combine_chunks(), np.arange(len(pins.normal), dtype=np.uint32)
-    if sign is not None:
-        signatures, signed = _signed(pins, sign)
+    if found is not None:
+        signatures, signed = _signed(pins, found)
     images = signed[pins.references]
     boards = pins.boards
     if len(left_out):
@@ -182,11 +194,11 @@ def _first_met(numbers: UInt32s, before: int) -> Int64s:
     return np.flatnonzero(numbers > earlier)
 
 
-def _signed(pins: Pins, sign: Sign) -> tuple[pa.Array, UInt32s]:
+def _signed(pins: Pins, found: Sequence[str | None]) -> tuple[pa.Array, UInt32s]:
     """Distinct signatures, and the number of each reference's."""
     table = StringTable()
-    found = pa.array(sign(pins.raw), pa.string())
-    numbers = table.encode(pc.coalesce(found, pins.normal.combine_chunks()))
+    signatures = pa.array(found, pa.string())
+    numbers = table.encode(pc.coalesce(signatures, pins.normal.combine_chunks()))
     return table.strings().combine_chunks(), numbers
 
 

@@ -11,11 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from pinjoin.core.errors import ConfigError
+from pinjoin.live import LIVE_FILE as LIVE_FILE
 from pinjoin.live.errors import DamagedError, StoreError, UnavailableError
 from pinjoin.live.sql import sa
-
-LIVE_FILE = "live.db"
-"""The database's name in a workspace, unless another is given."""
 
 _AGAIN = " Nothing was acknowledged; the same key can be used again."
 

@@ -126,6 +126,14 @@ class SnapshotWriter:
         self._tables.append(writer)
         return writer
 
+    def drop_table(self, name: str) -> None:
+        """Forget a table that is stored and closed, so that another may have its name. Who has
+        mapped it keeps it."""
+        path = self._building() / f"{name}.arrow"
+        with disk_errors("Removing", path):
+            path.unlink()
+        self._files.remove(path.name)
+
     def table(self, name: str) -> pa.Table:
         """A table already stored and closed, mapped: what was streamed out can be read again."""
         path = self._building() / f"{name}.arrow"
