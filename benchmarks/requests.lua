@@ -12,10 +12,11 @@ function setup(thread)
 end
 
 local function event(place)
+  local page = math.floor(place / 25)  -- its events have the query and the person in common
   return string.format(
     '{"request_id":"%s-%d","query":"image-%d","candidate":"image-%d","action":"impression",' ..
     '"position":"%d","device":"phone","user_id":"u%d","arm":"ranker:b"}',
-    run, place, place * 7, place * 11, place, place)
+    run, page, page * 7, place * 11, place % 25, page)
 end
 
 function init(args)

@@ -4,10 +4,10 @@
 
 One process of `pinjoin serve`, asked at a steady rate by a few clients, each on its own
 connection: related images, batches of events, saves, takedowns of what was saved, pins, boards,
-searches, pages and uploaded pictures. Judged is the memory of its own, without the pages of files
-that it maps, after a first part in which caches fill: its slope over time, beside the standard
-error of that slope. What is saved and taken down must be remembered until the next build, so the
-bytes of a change are told apart from it: changes come in every other stretch of time only.
+searches, pages and uploaded pictures. First caches fill. Then, without saves and takedowns, memory
+shall stay: judged is that of its own, without the pages of files that it maps, by its slope over
+time beside the standard error of it. At last saves and takedowns come again: they must be
+remembered until the next build, and what each adds is told.
 WORKSPACE is not changed; what is live goes to a database of the run's own.
 """
 
@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,8 +41,8 @@ MIX = {
 CLIENTS = 8
 CHANGES = ("save", "takedown")
 IMAGES, BOARDS = 2_000, 300  # that are asked for: few, so that caches fill soon
-FILLING = 1 / 3  # of the time, in which they do
-STRETCHES = 20  # of the rest
+FILLED, STEADY = 0.3, 0.8  # of the time: when caches are, and until when nothing is changed
+STRETCHES = 20  # of the time in between
 SIDE = 320  # of uploaded pictures
 
 Request = tuple[str, str, bytes | None, str]
@@ -169,17 +168,16 @@ def _ask(
     return answer.status, answer.read()
 
 
-def fit(columns: Sequence[np.ndarray], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the values are made of, least squares: a factor for each column, and its standard
-    error. By means over stretches, as samples next to each other say the same."""
+def slope(seconds: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """How much values rise a second, and the standard error of it: by means over stretches, as
+    samples next to each other say the same."""
     stretch = np.arange(len(values)) * STRETCHES // len(values)
     n = np.bincount(stretch)
-    x = np.stack([np.ones(STRETCHES), *(np.bincount(stretch, one) / n for one in columns)], axis=1)
-    y = np.bincount(stretch, values) / n
-    factors = np.linalg.lstsq(x, y)[0]
-    left = y - x @ factors
-    variance = left @ left / (len(y) - x.shape[1]) * np.linalg.inv(x.T @ x)
-    return factors[1:], np.sqrt(np.diag(variance))[1:]
+    x, y = (np.bincount(stretch, one) / n for one in (seconds, values))
+    x -= x.mean()
+    rise = float(x @ y / (x @ x))
+    left = y - y.mean() - rise * x
+    return rise, float(np.sqrt(left @ left / (STRETCHES - 2) / (x @ x)))
 
 
 def soak(
@@ -196,13 +194,11 @@ def soak(
         for client in clients:
             client.start()
         start = time.perf_counter()
-        filled, end = minutes * 60 * FILLING, minutes * 60
-        while (now := time.perf_counter() - start) < end:
+        while (now := (time.perf_counter() - start) / 60) < minutes:
             changes = sum(len(one.waits[kind]) for one in clients for kind in CHANGES)
-            samples.append((now, *server.memory(), changes))
-            part = (now - filled) / (end - filled)
+            samples.append((now * 60, *server.memory(), changes))
             for client in clients:
-                client.changes = part < 0 or int(part * STRETCHES) % 2 == 0
+                client.changes = not FILLED <= now / minutes < STEADY
             time.sleep(1)
         for client in clients:
             client.end.set()
@@ -222,22 +218,21 @@ def soak(
 def judge(found: dict[str, Any]) -> dict[str, Any]:
     """The figures."""
     seconds, own, mapped, changes = np.array(found["samples"]).T
-    kept = seconds >= seconds[-1] * FILLING
-    factors, errors = fit([seconds[kept] / 3600, changes[kept]], own[kept])
-    per_hour, a_change = factors
+    filled, steady = (int(len(own) * part) for part in (FILLED, STEADY))
+    rise, error = slope(seconds[filled:steady], own[filled:steady])
+    changed = changes[-1] - changes[steady]
     return {
         "minutes": seconds[-1] / 60,
         "requests": {kind: len(some) for kind, some in found["waits"].items()},
         "p50_ms": {kind: np.median(some) * 1e3 for kind, some in found["waits"].items()},
         "p99_ms": {kind: np.quantile(some, 0.99) * 1e3 for kind, some in found["waits"].items()},
         "failures": dict(found["failures"]),
-        "own_mb": {"first": own[0] / 1e6, "filled": own[kept][0] / 1e6, "last": own[-1] / 1e6},
+        "own_mb": {"first": own[0] / 1e6, "filled": own[filled] / 1e6, "last": own[-1] / 1e6},
         "mapped_mb": {"first": mapped[0] / 1e6, "last": mapped[-1] / 1e6},
-        "mb_per_hour": per_hour / 1e6,
-        "mb_per_hour_error": errors[0] / 1e6,
-        "within_noise": bool(per_hour <= 2 * errors[0]),
-        "bytes_a_change": a_change,
-        "bytes_a_change_error": errors[1],
+        "mb_an_hour": rise * 3600 / 1e6,
+        "mb_an_hour_error": error * 3600 / 1e6,
+        "within_noise": bool(rise <= 2 * error),
+        "bytes_a_change": float(own[-1] - own[steady]) / max(changed, 1),
     }
 
 
@@ -252,10 +247,9 @@ def report(figures: dict[str, Any]) -> None:
         f"\nmemory of its own: {own['first']:.1f} MB at first, {own['filled']:.1f} MB when caches "
         f"were filled, {own['last']:.1f} MB after {figures['minutes']:.1f} minutes"
     )
-    rise, error = figures["mb_per_hour"], figures["mb_per_hour_error"]
+    rise, error = figures["mb_an_hour"], figures["mb_an_hour_error"]
     print(f"slope {rise:+.1f} ± {error:.1f} MB/h: {told}within noise")
-    kept, error = figures["bytes_a_change"], figures["bytes_a_change_error"]
-    print(f"and for each save and takedown {kept:,.0f} ± {error:,.0f} bytes, until the next build")
+    print(f"then, with saves and takedowns, {figures['bytes_a_change']:,.0f} bytes for each")
 
 
 def main() -> None:

@@ -28,9 +28,11 @@ import pytest
 from live_databases import KINDS, LiveDatabase, entries, made, new_database
 
 from pinjoin.cli.demo import build_demo
+from pinjoin.core.errors import UnknownIdError
 from pinjoin.core.progress import silent
 from pinjoin.live.changes import Event, Save
 from pinjoin.live.store import open_store
+from pinjoin.recommender import open_workspace
 from pinjoin.snapshot.store import rollback
 
 SAVES = int(os.environ.get("PINJOIN_CRASH_SAVES", "1200"))
@@ -436,6 +438,9 @@ def test_snapshots_change_under_load_without_a_failed_request(
     assert Counter(status for status, _ in readers.answers) == {200: len(readers.answers)}
     assert {snapshot for _, snapshot in readers.answers} == {first, second}
     assert [one[1] for one in readers.answers[-4:]] == [first] * 4
+    open_workspace(shop, second).find(pin)  # the build folded it in
+    with pytest.raises(UnknownIdError):
+        open_workspace(shop, first).find(pin)
 
 
 def test_a_server_that_is_told_to_end_answers_what_it_took(
