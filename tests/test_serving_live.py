@@ -202,6 +202,17 @@ def test_another_process_sees_saves_within_a_second(shop):
         assert time.monotonic() - begun < 1.0
 
 
+def test_a_read_only_server_shows_what_others_take_down(shop):
+    with client_of(shop, read_only=True) as reader:
+        image = signatures_of(reader)[0]
+        assert reader.get("/readyz").json()["database"] == "none"
+    with client_of(shop) as client, client_of(shop, read_only=True) as reader:
+        state = reader.get("/readyz").json()
+        assert (state["database"], state["writes"]) == ("up", False)
+        client.delete(f"/v1/images/{image}")
+        until(lambda: reader.get(f"/v1/pins/{image}").status_code == 404)
+
+
 def test_a_read_only_server_takes_nothing(demo):
     with client_of(demo, read_only=True) as client:
         image = signatures_of(client)[0]

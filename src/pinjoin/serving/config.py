@@ -17,7 +17,7 @@ class ServeConfig:
     host: str = "127.0.0.1"  # address to listen on
     port: int = 8000
     database: str | None = None  # file or URL of the live store; None: live.db in the workspace
-    read_only: bool = False  # no saves, events and takedowns, and no database
+    read_only: bool = False  # no saves, events and takedowns; what others store shows
     model: str | None = None  # what ranks; None: the workspace's model in use, as it changes
 
     experiment: str | None = None  # its name; with it, users are spread over the arms

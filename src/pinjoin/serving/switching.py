@@ -80,7 +80,7 @@ class Switch:
         self._path, self._config, self._metrics = path, config, metrics
         open_snapshot(path)  # before a database is made where there is nothing to serve
         self._wanted = self._now_wanted()
-        self.store = None if config.read_only else _open_store(path, config)
+        self.store = _open_store(path, config)
         try:
             self.opened = self._open()
         except BaseException:
@@ -119,7 +119,7 @@ class Switch:
             "snapshot": known.snapshot.name,
             "model": known.model,
             "database": database,
-            "writes": self._database_up,
+            "writes": self._database_up and not self._config.read_only,
             "problem": self._problem,
         }
 
@@ -198,8 +198,11 @@ class Switch:
         self._metrics.database.set(self._database_up)
 
 
-def _open_store(path: Path, config: ServeConfig) -> Store:
+def _open_store(path: Path, config: ServeConfig) -> Store | None:
+    """The live database. Who takes nothing in follows one that is there, and makes none."""
     where: str | Path = config.database or path / LIVE_FILE
     if "://" not in str(where):
         where = Path(where)
+        if config.read_only and not where.exists():
+            return None
     return open_store(where, StoreConfig(patience_s=_PATIENCE_S))

@@ -125,7 +125,7 @@ class Writer:
     """Stores submissions, and has them show."""
 
     def __init__(self, store: Store | None, metrics: Metrics) -> None:
-        """store None: nothing is taken in."""
+        """store None: there is none, and nothing is taken in."""
         self.store = store
         self._metrics = metrics
 
