@@ -26,7 +26,8 @@ function beside(card, dx, dy) {
     const [ox, oy] = middle(other);
     const along = (ox - x) * dx + (oy - y) * dy;
     const across = Math.abs((ox - x) * dy) + Math.abs((oy - y) * dx);
-    if (other !== card && along > 20 && along + 3 * across < least) [best, least] = [other, along + 3 * across];
+    const far = along + 3 * across;
+    if (across < along && far < least) [best, least] = [other, far];
   }
   return best;
 }
