@@ -139,6 +139,7 @@ def test_events_are_stored_with_their_arm(client, shop):
         shown | {"action": "stare"},
         shown | {"action": "click", "colour": "red"},
         shown | {"action": "impression"},
+        "click",
     ]
     headers = {"Idempotency-Key": "e1"}
     answer = client.post("/v1/events", json={"events": batch}, headers=headers).json()
@@ -147,6 +148,7 @@ def test_events_are_stored_with_their_arm(client, shop):
     assert "action must be one of" in problems[2]
     assert "'colour' is none of" in problems[3]
     assert "position is missing" in problems[4]
+    assert "must be an object" in problems[5]
     again = client.post("/v1/events", json={"events": batch}, headers=headers).json()
     assert (again["stored"], again["repeated"]) == (2, True)
     with open_store(shop / "live.db") as store:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinjoin.core.errors import InputError, UnknownIdError
-from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns
+from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns, shown
 from pinjoin.live.store import Store
 from pinjoin.live.submissions import Receipt, Submission, derived_id
 from pinjoin.recommender import Workspace
@@ -94,9 +94,7 @@ def takedown_of(known: Workspace, kind: str, id: str, user: str | None) -> Submi
     return Submission(f"takedown:{uuid.uuid4().hex}", (Deletion(kind, id, user),))
 
 
-def events_of(
-    given: Sequence[Mapping[str, Any]], key: str
-) -> tuple[Submission | None, list[dict[str, Any]]]:
+def events_of(given: Sequence[Any], key: str) -> tuple[Submission | None, list[dict[str, Any]]]:
     """What to store of a batch of events, and what is wrong with the others, by their place."""
     good, problems = [], []
     for place, fields in enumerate(given):
@@ -111,7 +109,9 @@ _COLUMNS = columns(Event)
 _NAMES, _POSITION = frozenset(_COLUMNS), _COLUMNS.index("position")
 
 
-def _event(given: Mapping[str, Any]) -> Event:
+def _event(given: Any) -> Event:
+    if not isinstance(given, dict):
+        raise InputError(f"event: must be an object. Got {shown(given)}.")
     if not _NAMES.issuperset(given):
         unknown = next(name for name in given if name not in _NAMES)
         raise InputError(f"event: {unknown[:80]!r} is none of {', '.join(_COLUMNS)}.")
