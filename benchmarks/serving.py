@@ -11,7 +11,7 @@ saturation: as many requests as 16 connections a core get answered (wrk). unload
 open loop: at 60 % of saturation, at random times and evenly (benchmarks/open_loop.py). shares: of
 the processor time of the whole process, in a run that adds up its parts (benchmarks/stages.py).
 cold start: from the start of the process to the first answer, files in the page cache, compiled
-before. save: one after another, a connection each. events: batches that 64 connections hand in,
+before. save: now and then, a connection each. events: batches that 64 connections hand in,
 beside what the disk can sync.
 """
 
@@ -195,7 +195,7 @@ def measure_ingest(bench: Bench, cores: list[int], asking: list[int]) -> dict[st
 
 
 def measure_saves(bench: Bench, cores: list[int]) -> list[float]:
-    """Seconds that a save takes, one after another: durable, and part of all answers."""
+    """Seconds that a save takes: durable, and part of all answers."""
     known = pinjoin.open(bench.workspace)
     images = known.describe(range(min(SAVES, known.n_images)))
     [board] = known.describe_boards([0])
@@ -206,6 +206,7 @@ def measure_saves(bench: Bench, cores: list[int]) -> list[float]:
             start = time.perf_counter()
             status, answer = server.ask("POST", "/v1/saves", pin)
             taken.append(time.perf_counter() - start)
+            time.sleep(0.05)  # to see one save, not how many in a row
             if status != 201:
                 raise RuntimeError(f"A save was answered with {status}: {answer}")
     return taken
