@@ -125,6 +125,8 @@ class Version(Workspace):
         self, ids: pa.Array | pa.ChunkedArray, rows: Int64s, live: dict[str, int]
     ) -> Int64s:
         """Rows of the snapshot's as they are now: new, or −1 where they are taken down."""
+        if not live and not len(self._gone):
+            return rows
         for i, id in enumerate(ids.to_pylist()) if live else ():
             rows[i] = live.get(id, rows[i])
         rows[(rows >= self.n_images) | np.isin(rows, self._gone)] = -1
