@@ -11,6 +11,7 @@ import numpy as np
 from pinjoin.candidates.retrieval import Retrieved
 from pinjoin.contents import Contents
 from pinjoin.core.types import Float32s, Int64s
+from pinjoin.features.pair_schema import CONTEXT
 from pinjoin.features.pairs import Context, PairConfig, PairFeatures, Signals
 from pinjoin.ranking.model import LinearModel, Model, require_schema
 from pinjoin.ranking.navboost import Navboost
@@ -57,6 +58,11 @@ class Ranker:
         """Whether it may have seen queries that share no board with anything: a model that was
         learned from boards has not, and would order theirs by popularity more than by likeness."""
         return self.model.about.trained_on != "boards"
+
+    @property
+    def contextual(self) -> list[str]:
+        """The features of a request's context that it learned."""
+        return [name for name in CONTEXT if name in self.features.schema]
 
     def informed(self, query: int, found: Retrieved) -> Retrieved:
         """The candidates with what people did with each of them for this query."""

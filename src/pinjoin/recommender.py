@@ -221,7 +221,8 @@ class Workspace(Contents):
         ranker, boosts = self.ranker_of(wish.model), self._boosts(wish)
         by_likeness = self._is_alone(query) and not (ranker and ranker.knows_the_alone)
         ranker = None if by_likeness else ranker
-        context = self.context(wish.recent, wish.phrase, wish.locale)
+        personal = ranker is not None and bool(ranker.contextual)
+        context = self.context(wish.recent, wish.phrase, wish.locale) if personal else None
         boosted = np.array(list(boosts), np.uint32)
         found = self.retrieval.find(
             query,
@@ -339,23 +340,15 @@ class Workspace(Contents):
     ) -> Context | None:
         """What a request says of the person, for a ranker; None: nothing.
 
-        Raises UnknownIdError, and InputError for a locale where pins have no such column.
+        A locale counts where the pins have a column `locale` of text. Raises UnknownIdError.
         """
         if not recent and not phrase and locale is None:
             return None
         said = self.annotations.annotate(phrase) if phrase else None
-        return Context(self._rows(recent)[:RECENT], said, self._fits(locale))
-
-    def _fits(self, locale: str | None) -> Bools | None:
-        """(images,) which have a pin of this locale."""
-        if locale is None:
-            return None
-        if filter_columns(self).get("locale") != "text":
-            raise InputError(
-                f"Got the locale {locale!r}, and pins of this catalogue have no column 'locale' of "
-                "text. Build it with --attribute locale:text, or ask without."
-            )
-        return self._filters.mask(f"locale = {quoted(locale)}")
+        fits = None
+        if locale is not None and filter_columns(self).get("locale") == "text":
+            fits = self._filters.mask(f"locale = {quoted(locale)}")
+        return Context(self._rows(recent)[:RECENT], said, fits)
 
     def _board_weights(self, query: int) -> Float32s:
         """(boards,) 1 where a board's category is one of the query's, little elsewhere."""

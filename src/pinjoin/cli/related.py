@@ -62,10 +62,24 @@ def related(
             recent=recent, phrase=phrase, locale=locale,
         )  # fmt: skip
         query = opened.query(id)
+    _note_unlearned(opened, {"recent": recent, "phrase": phrase, "locale": locale})
     if as_json:
         click.echo(json.dumps(as_object(opened, query, found), ensure_ascii=False, indent=2))
     else:
         print_related(query, found, explain)
+
+
+def _note_unlearned(opened: Workspace, said: dict[str, Any]) -> None:
+    """Say which of what was said of the person made no difference."""
+    learned = [] if opened.ranker is None else opened.ranker.contextual
+    lost = [f"--{name}" for name, value in said.items()
+            if value and not any(f".{name}" in one for one in learned)]  # fmt: skip
+    if lost:
+        click.echo(
+            f"The model {opened.model} has not learned what {' and '.join(lost)} may say, so it "
+            "makes no difference: docs/ranking.md.",
+            err=True,
+        )
 
 
 def as_object(opened: Workspace, query: dict[str, Any], found: list[Related]) -> dict[str, Any]:
