@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pinjoin.core.errors import PinjoinError
+from pinjoin.core.errors import PinjoinError, UnknownIdError
+from pinjoin.core.ids import as_ids
+from pinjoin.live.clicks import LiveClicks
 from pinjoin.live.errors import StoreError
 from pinjoin.live.store import Store, StoreConfig, open_store
 from pinjoin.live.workspace import LiveWorkspace, open_live
@@ -30,6 +33,11 @@ LIVE_FILE = "live.db"
 _GRACE_S = 30.0  # longer than any request takes
 _AGAIN_S = 30.0  # until what could not be opened is tried again
 _PATIENCE_S = 2.0  # with a database that is away, before a client is told
+_SLIP = 100  # characters of an id that may have been typed
+_SUGGESTING = threading.Lock()
+"""Held while close ids are looked for: that takes long, and who asks for nonsense must not hold
+all threads."""
+
 _WARM_ROWS = 3  # images that are asked before others may
 
 
@@ -46,12 +54,31 @@ class Now(NamedTuple):
     known: Workspace
     heads: Heads
 
+    def find(self, id: str) -> int:
+        """The row of an image. UnknownIdError, with close ids unless others are looked for."""
+        row = int(self.known.find_all(as_ids([id]))[0])
+        if row < 0:
+            raise UnknownIdError(id, self._close_to(id))
+        return row
+
+    def _close_to(self, id: str) -> list[str]:
+        if len(id) > _SLIP or not _SUGGESTING.acquire(blocking=False):
+            return []
+        try:
+            return self.known.suggestions(id)
+        finally:
+            _SUGGESTING.release()
+
 
 class Opened:
     """A snapshot in use, with what is live on top of it."""
 
-    def __init__(self, live: LiveWorkspace) -> None:
+    def __init__(self, live: LiveWorkspace, store: Store | None) -> None:
         self.live = live
+        boost = None if live.ranker is None else live.ranker.navboost
+        self._clicks = None if boost is None or store is None else LiveClicks(boost, live, store)
+        if self._clicks is not None:
+            self._clicks.start()
         self._heads: dict[int, bytes] = {}
 
     @property
@@ -59,6 +86,12 @@ class Opened:
         """The newest state of it."""
         known = self.live.now
         return Now(known, Heads(known, self._heads))
+
+    def close(self) -> None:
+        """Follow the store no longer, which stays open."""
+        if self._clicks is not None:
+            self._clicks.close()
+        self.live.close()
 
     def warm_up(self) -> None:
         """Map files, compile and load what the first requests would wait for."""
@@ -106,7 +139,7 @@ class Switch:
             with suppress(asyncio.CancelledError):
                 await self._watching
         for opened in (self.opened, *(one for one, _ in self._retired)):
-            await asyncio.to_thread(opened.live.close)
+            await asyncio.to_thread(opened.close)
         if self.store is not None:
             await asyncio.to_thread(self.store.close)
 
@@ -178,14 +211,14 @@ class Switch:
         for opened, until in self._retired[:]:
             if until <= now:
                 self._retired.remove((opened, until))
-                await asyncio.to_thread(opened.live.close)
+                await asyncio.to_thread(opened.close)
 
     def _now_wanted(self) -> Wanted:
         model = self._config.model or current_model(self._path)
         return Wanted(current_name(self._path), model)
 
     def _open(self) -> Opened:
-        return Opened(open_live(self._path, self.store, model=self._config.model))
+        return Opened(open_live(self._path, self.store, model=self._config.model), self.store)
 
     def _open_warm(self) -> Opened:
         opened = self._open()
