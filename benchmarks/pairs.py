@@ -86,7 +86,7 @@ class OneArrayEach:
         own, other = self._boards[query], self._boards[rows]
         roots = np.sqrt(np.maximum(other, 1))
         count, walk = signals.counts.astype(np.float32), signals.walk
-        rare = signals.adamic_adar
+        rare, direct = signals.adamic_adar, signals.resource_allocation / max(own, 1)
         per_count = np.maximum(own * other, 1) / self._n_boards
         columns: dict[str, Any] = {
             "visual.fc6_similarity": fc6,
@@ -109,6 +109,8 @@ class OneArrayEach:
             "walk.visits": walk,
             "walk.log": np.log1p(walk * VISITS_SCALE),
             "walk.relative": walk / max(walk.max(), 1e-30),
+            "walk.direct_log": np.log1p(direct * VISITS_SCALE),
+            "walk.indirect_log": np.log1p(np.maximum(walk - direct, 0) * VISITS_SCALE),
             "walk.per_root": walk / roots,
             "adamic_adar.sum": rare,
             "adamic_adar.log": np.log1p(rare),

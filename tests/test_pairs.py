@@ -197,10 +197,13 @@ def reference(case: Case, i: int) -> dict[str, float]:
     }
     made |= dict(zip(p.quality.names, p.quality.values[c].tolist(), strict=True))
     visits, rare = float(s.walk[i]), float(s.adamic_adar[i])
+    direct = float(s.resource_allocation[i]) / max(nq, 1)
     made |= {
         "walk.visits": visits,
         "walk.log": math.log(1 + 1e6 * visits),
         "walk.relative": visits / float(max(s.walk)) if visits else 0,
+        "walk.direct_log": math.log(1 + 1e6 * direct),
+        "walk.indirect_log": math.log(1 + 1e6 * max(visits - direct, 0)),
         "walk.per_root": visits / math.sqrt(nc) if nc else 0,
         "adamic_adar.sum": rare,
         "adamic_adar.log": math.log(1 + rare),

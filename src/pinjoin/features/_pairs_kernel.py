@@ -192,6 +192,10 @@ def describe(
         x[made.LOG_LIFT] = lift if count > 0 else _F(0.0)
         x[made.VISITS] = visits
         x[made.LOG_VISITS] = math.log(_F(1.0) + visits * _F(made.VISITS_SCALE))
+        direct = resources[i] / max(boards, _F(1.0))
+        x[made.LOG_DIRECT] = math.log(_F(1.0) + direct * _F(made.VISITS_SCALE))
+        indirect = max(visits - direct, _F(0.0))
+        x[made.LOG_INDIRECT] = math.log(_F(1.0) + indirect * _F(made.VISITS_SCALE))
         x[made.VISITS_PER_ROOT] = visits * per_root
         x[made.ADAMIC_ADAR] = rare
         x[made.LOG_ADAMIC_ADAR] = math.log(_F(1.0) + rare)

@@ -31,10 +31,10 @@ CONTEXT = {
 (
     FC6, FC8, SEEN_BOTH, TERMS, SAID_BOTH, TOPICS, CATEGORIES, SORTED_BOTH,
     COUNT, LOG_COUNT, COUNT_PER_ROOT, JACCARD, LOG_LIFT,
-    VISITS, LOG_VISITS, VISITS_PER_ROOT, ADAMIC_ADAR, LOG_ADAMIC_ADAR, RESOURCES, FACTORS,
-    NAVBOOST,
-) = range(21)  # fmt: skip
-OWN = 21
+    VISITS, LOG_VISITS, LOG_DIRECT, LOG_INDIRECT, VISITS_PER_ROOT,
+    ADAMIC_ADAR, LOG_ADAMIC_ADAR, RESOURCES, FACTORS, NAVBOOST,
+) = range(23)  # fmt: skip
+OWN = 23
 """Places of what the kernel makes of a pair; the candidate's own columns follow."""
 
 (
@@ -171,6 +171,11 @@ def _walk(layout: RowLayout) -> Iterator[Feature]:
     yield Feature(group, "walk.log", f"ln(1 + {VISITS_SCALE:,} s)", LOG_VISITS)
     of = "s / the largest s of the candidates"
     yield Feature(group, "walk.relative", of, VISITS, PER_VISITS)
+    scaled = f"ln(1 + {VISITS_SCALE:,} d), d = Σ 1 / size over boards that hold both / boards of"
+    of = f"{scaled} the query: visits of the first hop"
+    yield Feature(group, "walk.direct_log", of, LOG_DIRECT)
+    of = f"ln(1 + {VISITS_SCALE:,} (s − d)), at least 0: visits of later hops"
+    yield Feature(group, "walk.indirect_log", of, LOG_INDIRECT)
     yield Feature(group, "walk.per_root", "s / √(boards of the candidate)", VISITS_PER_ROOT)
     of = "a: Σ 1 / ln(size) over boards that hold both"
     yield Feature(group, "adamic_adar.sum", of, ADAMIC_ADAR)
