@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +78,19 @@ def reference(pins) -> dict[str, list[float]]:
             math.log(1 + len(mine)),
             math.log1p(rate),
             float(bool(times)),
-            math.fsum(xs) / len(xs) if xs else 0,
+            math.fsum(xs) / len(xs) if xs else None,
             float(bool(xs)),
         ]
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
+    known = [x for x in columns["feature.x"] if x is not None]  # too few to have thousandths
+    mean = statistics.fmean(known) if known else 0
+    deviation = statistics.pstdev(known) if known else 0
+    if known and deviation <= 1e-9 * max(map(abs, known)):
+        deviation = math.inf  # they are the same but for rounding
+    columns["feature.x"] = [
+        0 if x is None else max(-10, min(10, (x - mean) / deviation)) for x in columns["feature.x"]
+    ]
     return columns
 
 
@@ -164,17 +173,27 @@ def test_a_feature_without_values_is_zero_and_absent():
     assert column(found, "feature.x.present") == [0] * 5
 
 
+def test_wild_values_neither_dominate_nor_hide_the_others():
+    values = np.append(np.tile([98.0, 102.0], 2000), [1e30, np.nan])
+    found = quality.standard_scores(values)
+    assert found[:2] == pytest.approx([-1, 1], abs=0.01)
+    assert found[-2:].tolist() == [10, 0]
+    rare = quality.standard_scores(np.arange(10_000) == 7)
+    assert (rare[7], abs(rare[8]) < 0.02) == (10, True)
+
+
 def test_an_indicator_is_there_only_if_some_image_needs_it():
     found = build([pin(n, x=float(n)) for n in range(5)])
-    assert column(found, "feature.x") == [0, 1, 2, 3, 4]
+    two = math.sqrt(2)  # the deviation: √((4 + 1 + 0 + 1 + 4) / 5)
+    assert column(found, "feature.x") == pytest.approx([-2 / two, -1 / two, 0, 1 / two, 2 / two])
     assert "feature.x.present" not in found.names
 
 
 def test_a_users_own_indicator_stands():
     saves, table = saves_of([pin(0, x=2.0), pin(1)])
-    table = table.append_column("feature_x.present", pa.array([7.0, 8.0]))
+    table = table.append_column("feature_x.present", pa.array([7.0, 9.0]))
     found = quality.build(saves, table, pa.nulls(5, pa.string()))
-    assert column(found, "feature.x.present") == [7, 8, 0, 0, 0]
+    assert column(found, "feature.x.present") == [-1, 1, 0, 0, 0]
     assert column(found, "feature.x.present.present") == [1, 1, 0, 0, 0]
     assert len(set(found.names)) == len(found.names) == found.values.shape[1]
 

@@ -42,6 +42,10 @@ _TITLED = {"quality.title_length": "ln(1 + characters of the title it is shown w
 _DAY = 86_400
 _LEAST_DAYS = 30  # one save on the newest day is no trend
 _MOST = float(np.finfo(np.float32).max)
+MOST_DEVIATIONS = 10
+"""How far from the mean a column of the user's may be."""
+
+_TAIL = 0.001
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ def build(
     """The features of all images.
 
     pins: the table whose `feature_*` columns join in: `feature_x` as `feature.x`, the mean over
-    the image's pins that have one, and `feature.x.present`, 1 or 0, if some image has none.
+    the image's pins that have one (`standard_scores` of it), and `feature.x.present`, 1 or 0, if
+    some image has none.
     titles: (images,) what each is shown with, or null. sizes: (images, 2) width and height, 0 =
     unknown; None: all are.
     """
@@ -208,10 +213,40 @@ def _of_users(saves: Saves, pins: pa.Table) -> Iterator[tuple[dict[str, str], Fl
         name = f"feature.{given.removeprefix(FEATURE_PREFIX)}"
         means = kernel.means_of_pins(saves.indptr, saves.pins, pins[given].to_numpy(), _MOST)
         present = ~np.isnan(means)
-        columns = [np.where(present, means, 0)]
-        made = {name: f"mean of {given} over its pins that have one; 0 if none has"}
+        columns = [standard_scores(means)]
+        made = {
+            name: f"mean of {given} over its pins that have one, in standard deviations from that "
+            f"of all images, at most {MOST_DEVIATIONS}; 0 if none has"
+        }
         # A user's own column may already have the indicator's name.
         if not present.all() and f"{given}.present" not in pins.column_names:
             columns.append(present)
             made[f"{name}.present"] = f"1 if a pin of it has {given}, else 0"
         yield made, np.stack(columns, axis=1).astype(np.float32)
+
+
+def standard_scores(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """In standard deviations from the mean, at most ±10; NaN, none, becomes 0, the mean.
+
+    Whatever the unit of a column, no single image then outweighs all else that is known of it.
+    The mean and the deviation are of values of which the lowest and the highest thousandth are
+    drawn in (winsorised), so that a few wild ones do not hide how the others differ.
+
+    >>> standard_scores(np.array([1.0, 3.0, np.nan]))  # 2 ± 1
+    array([-1.,  1.,  0.])
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return np.zeros(len(values))
+    ends = np.quantile(known, [_TAIL, 1 - _TAIL], method="inverted_cdf")
+    middle = np.clip(known, *ends)
+    deviation = _deviation(middle) or _deviation(known) or np.inf
+    scores = np.clip((values - middle.mean()) / deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    known_scores: npt.NDArray[np.float64] = np.nan_to_num(scores)
+    return known_scores
+
+
+def _deviation(values: npt.NDArray[np.float64]) -> float:
+    """Standard deviation; 0 where it may be rounding."""
+    found = float(values.std())
+    return found if found > 1e-9 * np.abs(values).max() else 0.0
