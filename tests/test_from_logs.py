@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -21,6 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import pinjoin
+from pinjoin.cli import cli
 from pinjoin.cli.models import models as models_command
 from pinjoin.cli.related import related as related_command
 from pinjoin.cli.train import train as train_command
@@ -657,3 +659,24 @@ def test_a_malformed_log_costs_its_bad_rows_and_says_so(
     nothing.write_text("request_id,query\n")
     done = invoke(train_command, catalogue, "--events", nothing)
     assert isinstance(done.exception, InputError)
+
+
+# The page
+
+
+def test_the_page_runs(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs/ranking.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(shop.parent)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    pyarrow.csv.write_csv(names["events"], "events.csv")
+    (script, *_) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    commands = [line.split("#")[0].split() for line in script.splitlines()]
+    assert [command[1] for command in commands] == ["events", "train", "related", "models"]
+    for command in commands:
+        done = CliRunner().invoke(cli, command[1:])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    elsewhere = {"--from-boards", "--encoding", "--database"}
+    options = {one.opts[-1] for one in train_command.params if one.opts[-1].startswith("--")}
+    assert [one for one in sorted(options - elsewhere) if f"`{one}" not in page] == []
