@@ -32,6 +32,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 QUERY = "p0008"
+playwright.expect.set_options(timeout=20_000)
 
 pytestmark = [
     pytest.mark.browser,
@@ -123,6 +124,26 @@ def test_what_belongs_together_loads_on_while_scrolling(open_page):
 def overlap(one: list[int], other: list[int]) -> bool:
     (x, y, width, height), (ox, oy, owidth, oheight) = one, other
     return x < ox + owidth and ox < x + width and y < oy + oheight and oy < y + height
+
+
+def test_going_back_finds_the_page_as_it_was(browser, server):
+    keeping = browser.browser_type.launch(
+        executable_path=CHROMIUM,
+        args=FLAGS,
+        ignore_default_args=["--disable-back-forward-cache"],  # Playwright's, not people's
+    )
+    page = keeping.new_page()
+    page.goto(f"{server[0]}/pin/{QUERY}")
+    page.mouse.wheel(0, 3000)
+    playwright.expect(cards(page)).to_have_count(48)
+    down = page.evaluate("scrollY")
+    page.evaluate("document.querySelectorAll('.card .opens')[30].click()")
+    playwright.expect(page.locator("h1")).not_to_have_text("Sheath dress, black")
+    page.evaluate("history.back()")
+    playwright.expect(page.locator("h1")).to_have_text("Sheath dress, black")
+    assert cards(page).count() >= 48
+    assert page.evaluate("scrollY") == down
+    keeping.close()
 
 
 def test_nothing_jumps_when_pictures_come(open_page):

@@ -17,6 +17,7 @@ from pinjoin.experiments.assignment import assign
 from pinjoin.serving.browse import take_turns
 from pinjoin.serving.comparing import compare
 from pinjoin.serving.made_of import by_family, by_feature, parts
+from pinjoin.serving.views import Views
 
 numbers = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
 added = st.dictionaries(st.sampled_from(["walk.log", "walk.visits", "text.present", "x"]), numbers)
@@ -261,6 +262,22 @@ def test_a_page_that_fails_says_so_and_no_more(client, monkeypatch):
     assert answer.status_code == 500
     assert "Something broke" in answer.text
     assert "division" not in answer.text
+
+
+def test_objects_in_a_picture_are_links_over_it(client, monkeypatch):
+    assert Page(client.get("/pin/p0008").text).with_class("boxes") == []
+    known = Views.pin
+
+    def with_boxes(views: Views, row: int, user: str) -> dict[str, object]:
+        box = {"href": "/search?q=shoe", "label": "shoe", "x": 0.1, "y": 0.6, "width": 0.3,
+               "height": 0.25}  # fmt: skip
+        return known(views, row, user) | {"boxes": [box]}
+
+    monkeypatch.setattr(Views, "pin", with_boxes)
+    page = Page(client.get("/pin/p0008").text)
+    assert len(page.with_class("boxes")) == 1
+    assert ("a", {"href": "/search?q=shoe", "aria-label": "shoe"}) in page.tags
+    assert ("rect", {"x": "0.1", "y": "0.6", "width": "0.3", "height": "0.25"}) in page.tags
 
 
 def test_pages_under_a_path_link_below_it(demo):

@@ -84,7 +84,8 @@ class Frame:
         part = status == 200 and visit.request.headers.get(PART) == "grid"
         template = self._templates.get_template("grid.html" if part else f"{name}.html")
         html = template.render({**self._around(visit, name), **content})
-        answer = HTMLResponse(html, status, {"Vary": PART, "Cache-Control": "no-store"})
+        # Asked anew each time, but kept by the browser for going back, as far down as one was.
+        answer = HTMLResponse(html, status, {"Vary": PART, "Cache-Control": "private, no-cache"})
         if visit.request.cookies.get(_VISITOR) != visit.user:
             secure = visit.request.url.scheme == "https"
             answer.set_cookie(_VISITOR, visit.user, httponly=True, samesite="lax", secure=secure)
