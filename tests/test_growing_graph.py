@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import boards_matrix
 
+from pinjoin.candidates.cooccurrence import Cooccurrence
 from pinjoin.core.growing_graph import GrowingGraph
 from pinjoin.core.incidence import Incidence
 
@@ -32,12 +33,13 @@ steps = st.lists(
 )
 
 
-@given(steps)
-def test_versions_are_what_the_graph_was(steps):
-    """Every version, looked at when all is over, has the pairs there were when it was made."""
+@given(steps, st.integers(1, 4))
+def test_versions_are_what_the_graph_was(steps, every):
+    """A version, looked at when all is over, has the pairs there were when it was made, though
+    the memory of those that nobody has kept is used again."""
     graph, pairs = growing(), {(b, i) for b, images in enumerate(BOARDS) for i in images}
     made = [(graph.version(), frozenset(pairs), graph.n_boards, graph.n_images)]
-    for kind, board, image in steps:
+    for number, (kind, board, image) in enumerate(steps):
         if kind == "image":
             assert graph.add_image() == graph.n_images - 1
         elif kind == "board":
@@ -50,7 +52,9 @@ def test_versions_are_what_the_graph_was(steps):
                 graph.remove(np.array([board], np.uint32), np.array([image], np.uint32))
                 pairs.discard((board, image))
             assert graph.has(board, image) == (kind == "add")
-        made.append((graph.version(), frozenset(pairs), graph.n_boards, graph.n_images))
+        version = graph.version()
+        if number % every == 0:
+            made.append((version, frozenset(pairs), graph.n_boards, graph.n_images))
     for version, expected, n_boards, n_images in made:
         assert (version.n_boards, version.n_images) == (n_boards, n_images)
         assert version.n_saves == len(expected)
@@ -77,3 +81,17 @@ def test_a_board_that_is_forgotten_counts_no_more():
     graph = growing()
     graph.forget_board()
     assert (graph.version().n_boards, graph.version().boards_there) == (4, 3)
+
+
+def test_an_image_may_come_to_be_on_more_boards_than_any_before():
+    """More than a byte counts: the counters are made for the most boards there are."""
+    graph = growing()
+    counter = Cooccurrence(graph.version())
+    assert counter.top(0).counts.tolist() == [1, 1]
+    for _ in range(300):
+        board = graph.add_board()
+        graph.add(board, 0)
+        graph.add(board, 1)
+    found = counter.over(graph.version()).top(0)
+    assert found.indices.tolist() == [1, 2]
+    assert found.counts.tolist() == [301, 1]

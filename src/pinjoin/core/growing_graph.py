@@ -6,15 +6,26 @@ What a version shows is never moved or overwritten; a version keeps bounds of it
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
 from pinjoin.core.incidence import Graph, Incidence, Lists
-from pinjoin.core.types import UInt32s
+from pinjoin.core.types import Int64s, UInt32s
 
 _ANYWHERE = np.uint64(2)
 _LEAST_ROOM = 4  # of a list that moves
+_KEPT = 4  # copies of the bounds that are used again
+_OURS = 2  # references to one that nobody else has: ours, and the one to ask for their number
+
+
+@dataclass(slots=True, eq=False)
+class _Copy:
+    """Bounds that versions view. changes: how many of the changes they have."""
+
+    bounds: Int64s
+    changes: int
 
 
 class GrowingLists:
@@ -28,6 +39,8 @@ class GrowingLists:
         self._bounds[0 : 2 * n : 2] = lists.bounds[:-1]
         self._bounds[1 : 2 * n : 2] = lists.bounds[1:]
         self._ends_of_room: dict[int, int] = {}  # of the lists that moved
+        self._copies: list[_Copy] = []
+        self._changed: list[int] = []  # lists whose bounds changed, each time they did
 
     def __len__(self) -> int:
         return self._n
@@ -51,19 +64,40 @@ class GrowingLists:
             end = self._move(row, old, max(_LEAST_ROOM, 2 * len(old)))
         self._values[end] = value
         self._bounds[2 * row + 1] = end + 1
+        self._changed.append(row)
 
     def remove(self, row: int, values: UInt32s) -> int:
         """Take values out of a list; how many were there."""
         old = self.of(row)
         kept = old[~np.isin(old, values)]
         self._bounds[2 * row + 1] = self._move(row, kept, len(old))
+        self._changed.append(row)
         return len(old) - len(kept)
 
     def version(self) -> Lists:
         """The lists as they are now, for ever."""
-        bounds, values = self._bounds[: 2 * self._n].copy(), self._values.view()
+        bounds, values = self._copied()[: 2 * self._n], self._values.view()
         bounds.flags.writeable = values.flags.writeable = False  # as those of a mapped file
         return Lists(bounds, _ANYWHERE, values)
+
+    def _copied(self) -> Int64s:
+        """The bounds, in memory that no version views any more, if there is some: then only what
+        has changed since is copied."""
+        for copy in self._copies:
+            if sys.getrefcount(copy.bounds) == _OURS and len(copy.bounds) == len(self._bounds):
+                rows = 2 * np.array(self._changed[copy.changes :], np.int64)
+                copy.bounds[rows] = self._bounds[rows]
+                copy.bounds[rows + 1] = self._bounds[rows + 1]
+                copy.changes = len(self._changed)
+                return copy.bounds
+        if len(self._changed) > len(self._bounds):
+            self._copies.clear()
+            self._changed.clear()
+        if len(self._copies) == _KEPT:
+            oldest = min(self._copies, key=lambda copy: copy.changes)
+            self._copies.remove(oldest)  # versions that view it keep it
+        self._copies.append(_Copy(self._bounds.copy(), len(self._changed)))
+        return self._copies[-1].bounds
 
     def _move(self, row: int, values: UInt32s, room: int) -> int:
         """Let a list begin anew behind all others; where its values end."""

@@ -52,7 +52,8 @@ def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDA
             region = mmap.mmap(-1, whole, flags=flags)
             at = ctypes.addressof(ctypes.c_char.from_buffer(region))
             protection = mmap.PROT_READ | mmap.PROT_WRITE
-            got = function(at, size, protection, mmap.MAP_PRIVATE | _FIXED, opened.fileno(), 0)
+            flags = mmap.MAP_PRIVATE | _FIXED | _NO_RESERVE
+            got = function(at, size, protection, flags, opened.fileno(), 0)
     except (OSError, ValueError):
         return None
     if got != at:

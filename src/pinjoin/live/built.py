@@ -115,6 +115,11 @@ class Built(Workspace):
         """What the snapshot's boards say of themselves."""
         return self._boards.dicts(rows, ["title", "description", "category"])
 
+    def title(self, row: int) -> str | None:
+        """What the snapshot calls an image."""
+        found: str | None = self._images.value(row, "title")
+        return found
+
     def shown(self, row: int) -> dict[str, Any]:
         """What the snapshot says of an image."""
         return self.describe([row])[0]

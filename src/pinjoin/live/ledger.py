@@ -60,6 +60,7 @@ class Ledger:
 
     def __init__(self, built: Built, graph: GrowingGraph) -> None:
         self._built, self._graph = built, graph
+        self._n_built = built.n_images
         self.pins: dict[str, int] = {}
         self.boards: dict[str, int] = {}
         self.images: dict[str, int] = {}
@@ -102,7 +103,7 @@ class Ledger:
 
     def built_pins(self, image: int) -> UInt32s:
         """The pins of the snapshot that an image still has, in their order."""
-        if image >= self._built.n_images:
+        if image >= self._n_built:
             return np.empty(0, np.uint32)
         first, last = self._image_pins_indptr[image : image + 2]
         pins: UInt32s = self._image_pins[first:last]
@@ -220,7 +221,7 @@ class Ledger:
         ids = self._built.pin_values(built, "pin_id") + [one.save.pin_id for one in live]
         self.pins |= dict.fromkeys(ids, GONE)
         self.n_pins -= len(ids)
-        self._gone_pins[image] |= set(built)
+        self._gone_pins[image] = self._gone_pins[image] | set(built)  # readers have the old one
         self.pins_of[image] = tuple(one for one in self.pins_of.get(image, ()) if one not in live)
         left = {int(self._pin_board[pin]) for pin in built} | {one.board for one in live}
         left -= {one.board for one in self.pins_of[image]} | {None, NO_ROW}
@@ -231,22 +232,26 @@ class Ledger:
     def _settle(self, row: int) -> None:
         """Whether an image is there, and what is shown of it, now that its pins are others."""
         self.touched.append(row)
-        live, is_new = self.pins_of.get(row, ()), row >= self._built.n_images
-        pins = self.built_pins(row)
+        live, pins = self.pins_of.get(row, ()), self.built_pins(row)
         if not len(pins) and not live:
             self.gone.add(row)
             return
         self.gone.discard(row)
-        if is_new:
+        if row >= self._n_built:
             self.changed.add(row)
-        shown = self.shown[row] if is_new else self._built.shown(row)
-        if len(pins) and not self._gone_pins.get(row):
-            title = shown["title"]
+        elif not self._gone_pins.get(row) and self._built.title(row) is not None:
+            return  # as the snapshot says
+        self.shown[row] = self._shown(row, pins, live)
+
+    def _shown(self, row: int, pins: UInt32s, live: Sequence[LivePin]) -> dict[str, Any]:
+        """What is said of an image: by its first pin, and the first that has a title."""
+        value = self._built.pin_values
+        shown = dict(self._built.shown(row) if row < self._n_built else self.shown[row])
+        if len(pins):
+            titles = value(pins, "title") if self._gone_pins.get(row) else [shown["title"]]
+            shown["pin_id"] = value(pins[:1], "pin_id")[0]
         else:
-            title = next(filter(None, self._built.pin_values(pins, "title")), None)
-            first = self._built.pin_values(pins[:1], "pin_id") or [live[0].save.pin_id]
-            shown |= {"pin_id": first[0]}
-        if not len(pins):
-            shown |= {"image": live[0].save.image}
-        title = title or next((one.save.title for one in live if one.save.title), None)
-        self.shown[row] = shown | {"title": title}
+            titles = []
+            shown |= {"pin_id": live[0].save.pin_id, "image": live[0].save.image}
+        every = (*titles, *(one.save.title for one in live))
+        return shown | {"title": next(filter(None, every), None)}
