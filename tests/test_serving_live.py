@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,8 @@ def test_a_new_image_on_a_new_board(client):
     assert more.status_code == 201
     board = client.get(f"/v1/boards/{saved['board_id']}").json()
     assert (board["title"], board["category"], board["n_images"]) == ("Safari", "Home", 2)
-    found = client.get("/v1/related/images/new.jpg", params={"n": 5}).json()
+    counted = {"n": 5, "model": "count"}
+    found = client.get("/v1/related/images/new.jpg", params=counted).json()
     assert found["query"]["pin_id"] == saved["pin_id"]
     assert found["results"][0]["signature"] == ids[4]
     assert client.get(f"/v1/pins/{saved['pin_id']}").json()["title"] == "Zebra lamp"
@@ -202,6 +205,37 @@ def test_another_process_sees_saves_within_a_second(shop):
         begun = time.monotonic()
         until(lambda: other.get(f"/v1/boards/{saved['board_id']}").status_code == 404)
         assert time.monotonic() - begun < 1.0
+
+
+def test_what_another_process_made_just_now_can_be_saved_to(shop):
+    with client_of(shop) as one, client_of(shop) as other:
+        image = signatures_of(one)[0]
+        for i in range(3):
+            board = save(one, image=f"images/{i}.jpg", board={"title": "T"}).json()["board_id"]
+            assert save(other, id=image, board_id=board).status_code == 201
+            pin = save(one, image=f"images/{i}.jpg").json()["pin_id"]
+            assert other.delete(f"/v1/pins/{pin}").status_code == 200
+
+
+def test_saves_that_wait_keep_no_one_from_reading(shop, monkeypatch):
+    with client_of(shop, threads=1) as client:
+        image = signatures_of(client)[0]
+        live = client.app.state.service._switch.opened.live
+        shows, real = threading.Event(), live.apply_now
+
+        def slow(sequence: int) -> None:
+            assert shows.wait(30)
+            real(sequence)
+
+        monkeypatch.setattr(live, "apply_now", slow)
+        monkeypatch.setattr(type(live), "sequence", property(lambda _: 0))
+        with ThreadPoolExecutor(1) as pool:
+            saving = pool.submit(save, client, id=image)
+            until(lambda: client.get(f"/v1/related/{image}").status_code == 200)
+            assert not saving.done()
+            monkeypatch.undo()
+            shows.set()
+            assert saving.result().status_code == 201
 
 
 def test_a_read_only_server_shows_what_others_take_down(shop):

@@ -160,8 +160,8 @@ class Version(Workspace):
     def _reference_ids(self) -> IdIndex:
         return self._built._reference_ids
 
-    def _suggestions(self, id: str) -> list[str]:
-        close = super()._suggestions(id)
+    def suggestions(self, id: str) -> list[str]:
+        close = super().suggestions(id)
         return [
             one for one, row in zip(close, self.find_all(as_ids(close)), strict=True) if row >= 0
         ]

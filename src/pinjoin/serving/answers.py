@@ -41,7 +41,7 @@ class Asked:
 def related(now: Now, id: str, asked: Asked, config: ServeConfig, request_id: str) -> bytes:
     """What belongs next to an image."""
     known = now.known
-    query = known.find(id)
+    query = now.find(id)
     request = (id, asked.wishes, asked.user)
     start = place_of(asked.cursor, *request)
     end = min(start + asked.n, config.depth)
@@ -134,7 +134,7 @@ def search(now: Now, words: str, n: int, cursor: str | None, config: ServeConfig
 def pin(now: Now, id: str) -> bytes:
     """Everything known of an image; of its pins and boards, the first."""
     known = now.known
-    row = known.find(id)
+    row = now.find(id)
     found = known.pinjoin(row, _SHOWN)
     return orjson.dumps(
         {

@@ -143,7 +143,7 @@ def _add_reads(router: APIRouter, service: Service) -> None:
     ) -> Response:
         """The picture of an image, as it is or smaller."""
         found = await service.picture(id, w)
-        headers = {"ETag": found.etag, "Cache-Control": "private, max-age=3600"}
+        headers = {"ETag": found.etag, "Cache-Control": "private, max-age=600"}
         if found.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(found.content, headers=headers, media_type=found.media_type)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from pinjoin.data.images import ImageError, Limits, decode_within, file_key, read_bytes, sniff
-from pinjoin.recommender import Workspace
 from pinjoin.serving.errors import ApiError
+from pinjoin.serving.switching import Now
 
 WIDTHS = (64, 160, 240, 320, 480, 640, 960, 1280, 1920)
 """Sizes of a picture's longer side that are made; a request gets the next larger one."""
@@ -45,12 +45,12 @@ class Pictures:
         self._bytes = 0
         self._lock = Lock()
 
-    def find(self, known: Workspace, id: str, width: int | None) -> Picture:
+    def find(self, now: Now, id: str, width: int | None) -> Picture:
         """The picture of an image of the catalogue, its longer side about `width` at most.
 
         Raises UnknownIdError; ApiError where there is no picture that can be shown.
         """
-        path = known.image_path(known.find(id))
+        path = now.known.image_path(now.find(id))
         try:
             if path is None:
                 raise ApiError(404, "no_picture", "There is no picture of this image here.")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.candidates.content import Content
-from pinjoin.core.errors import UnknownIdError
+from pinjoin.core.ids import as_ids
 from pinjoin.core.types import UInt32s
 from pinjoin.recommender import Workspace
 
@@ -32,10 +32,9 @@ def find_images(known: Workspace, words: str, n: int) -> UInt32s:
 
 
 def _by_id(known: Workspace, words: str) -> UInt32s:
-    try:
-        return np.array([known.find(words)], np.uint32)
-    except UnknownIdError:
-        return np.empty(0, np.uint32)
+    rows = known.find_all(as_ids([words]))
+    found: UInt32s = rows[rows >= 0].astype(np.uint32)
+    return found
 
 
 def _by_words(known: Workspace, words: str, n: int) -> UInt32s:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from pinjoin.core.errors import UnknownIdError
 from pinjoin.recommender import Workspace
 from pinjoin.serving import answers
 from pinjoin.serving.answers import Asked
@@ -26,6 +27,8 @@ from pinjoin.serving.writes import NewPin, Saved, Writer, events_of, save_of, ta
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_WAITERS = 16  # saves and takedowns that wait at once until they show
 
 
 class Service:
@@ -45,6 +48,7 @@ class Service:
         self._switch = Switch(path, config, self.metrics)
         self._writer = Writer(self._switch.store, self.metrics)
         self._pictures = Pictures()
+        self._waiters = ThreadPoolExecutor(_WAITERS, thread_name_prefix="showing")
         self._threads = ThreadPoolExecutor(config.threads, thread_name_prefix="serving")
         self._waiting = 0
 
@@ -66,6 +70,7 @@ class Service:
         """Let go of everything."""
         await self._switch.close()
         self._threads.shutdown()
+        self._waiters.shutdown()
 
     def state(self) -> dict[str, Any]:
         """Whether all is well, for those who watch."""
@@ -117,18 +122,18 @@ class Service:
 
     async def picture(self, id: str, width: int | None) -> Picture:
         """The picture of an image."""
-        return await self.run(self._pictures.find, self.workspace, id, width)
+        return await self.run(self._pictures.find, self.now, id, width)
 
     async def save(self, pin: NewPin, key: str) -> Saved:
         """Save a pin: durable, and part of all answers of this process, when this returns."""
-        submission, saved = await self.run(save_of, self.workspace, pin, key)
+        submission, saved = await self._prepare(save_of, pin, key)
         receipt = await self._writer.submit(submission)
         await self._show(receipt.sequence)
         return replace(saved, sequence=receipt.sequence, repeated=receipt.repeated)
 
     async def take_down(self, kind: str, id: str, user: str | None = None) -> int:
         """Take a pin, board or image down for ever; the sequence of it."""
-        submission = await self.run(takedown_of, self.workspace, kind, id, user)
+        submission = await self._prepare(takedown_of, kind, id, user)
         receipt = await self._writer.submit(submission)
         await self._show(receipt.sequence)
         return receipt.sequence
@@ -146,6 +151,17 @@ class Service:
         chosen = self.arms.choose(self.path, asked.wishes.model, asked.user)
         return replace(asked, wishes=replace(asked.wishes, model=chosen.model), chosen=chosen)
 
+    async def _prepare(self, make: Callable[..., T], *given: Any) -> T:
+        """What to store, of a catalogue that has all that other processes stored before."""
+        try:
+            return await self.run(make, self.now, *given)
+        except UnknownIdError:
+            await self._show(await self._writer.last())
+            return await self.run(make, self.now, *given)
+
     async def _show(self, sequence: int) -> None:
-        """Have what was stored show in answers."""
-        await self.run(self._switch.opened.live.apply_now, sequence)
+        """Have what was stored show in answers. Not in threads that rank: this only waits."""
+        live = self._switch.opened.live
+        if live.sequence < sequence:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._waiters, live.apply_now, sequence)

@@ -13,9 +13,9 @@ from pinjoin.core.errors import InputError, UnknownIdError
 from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns, shown
 from pinjoin.live.store import Store
 from pinjoin.live.submissions import Receipt, Submission, derived_id
-from pinjoin.recommender import Workspace
 from pinjoin.serving.errors import ApiError
 from pinjoin.serving.metrics import Metrics
+from pinjoin.serving.switching import Now
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Saved:
     repeated: bool
 
 
-def save_of(known: Workspace, pin: NewPin, key: str) -> tuple[Submission, Saved]:
+def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
     """What to store for a pin, and what will then be known of it but for the sequence.
 
     Ids that are not given follow from the key: a repetition makes the same ones. Raises
@@ -57,7 +57,7 @@ def save_of(known: Workspace, pin: NewPin, key: str) -> tuple[Submission, Saved]
         raise InputError("A save must have board_id or a new board, not both.")
     image = pin.image
     if pin.id is not None:
-        [described] = known.describe([known.find(pin.id)])
+        [described] = now.known.describe([now.find(pin.id)])
         image = described["image"]
     board_id = pin.board_id
     changes: list[Change] = []
@@ -66,7 +66,7 @@ def save_of(known: Workspace, pin: NewPin, key: str) -> tuple[Submission, Saved]
         board_id = about.pop("board_id", None) or derived_id(key, 0)
         changes.append(Board(board_id, **about))
     elif board_id is not None:
-        known.find_board(board_id)
+        now.known.find_board(board_id)
     made = Save(
         pin.pin_id or derived_id(key, 1),
         board_id,
@@ -81,15 +81,15 @@ def save_of(known: Workspace, pin: NewPin, key: str) -> tuple[Submission, Saved]
     return submission, Saved(made.pin_id, made.board_id, 0, False)
 
 
-def takedown_of(known: Workspace, kind: str, id: str, user: str | None) -> Submission:
+def takedown_of(now: Now, kind: str, id: str, user: str | None) -> Submission:
     """What to store to take something down. Raises UnknownIdError if it is not there."""
     if kind == "board":
-        known.find_board(id)
+        now.known.find_board(id)
     else:
-        row = known.find(id)
+        row = now.find(id)
         if kind == "image":
-            id = known.describe([row])[0]["signature"]
-        elif all(pin["pin_id"] != id for pin in known.pinjoin(row).pins):
+            id = now.known.describe([row])[0]["signature"]
+        elif all(pin["pin_id"] != id for pin in now.known.pinjoin(row).pins):
             raise UnknownIdError(id, ())
     return Submission(f"takedown:{uuid.uuid4().hex}", (Deletion(kind, id, user),))
 
@@ -128,6 +128,10 @@ class Writer:
         """store None: there is none, and nothing is taken in."""
         self.store = store
         self._metrics = metrics
+
+    async def last(self) -> int:
+        """The last sequence that any process was given; 0 where nothing is taken in."""
+        return 0 if self.store is None else (await asyncio.to_thread(self.store.state)).last
 
     async def submit(self, submission: Submission) -> Receipt:
         """Wait until it is durable. Raises StoreError, ApiError."""
