@@ -87,6 +87,13 @@ def test_the_rule() -> None:
     assert boost.values(9, np.array([2, 3, 4])).tolist() == [0.0, 0.0, 0.0]  # another query
 
 
+def test_rows_that_end_alike_are_told_apart() -> None:
+    boost = Navboost.of_log(log_of([(1, 2, 1, 0b10)] * 30 + [(1, 2 + (1 << 16), 1, 0)] * 30))
+    boost.add(1, 2 + (1 << 17), 0, "click")
+    rows = np.array([2 + (1 << 18), 2 + (1 << 17), 2 + (1 << 16), 2])
+    assert boost.sums(1, rows)[0].tolist() == [0, 1, 0, 30]
+
+
 def test_more_evidence_moves_it_further() -> None:
     values = [
         Navboost.of_log(log_of([(1, 2, 1, 0b10)] * n + [(1, 3, 1, 0)] * n)).values(

@@ -37,6 +37,8 @@ GAMMAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 ELSEWHERE = -1
 """In place of a cell: none that the log knows."""
 
+_ENDINGS = 0xFFFF
+
 Place = tuple[str | None, str | None, str | None]
 """Position, device and surface."""
 
@@ -138,8 +140,9 @@ class Navboost:
     def values(self, query: int, candidates: npt.NDArray[np.integer[Any]]) -> Floats:
         """nb of each candidate for the query: float64 (candidates,)."""
         actions, expected = self.sums(query, candidates)
-        alpha = self.config.alpha
-        boost: Floats = np.log((actions + alpha) / (expected + alpha))
+        alpha, boost = self.config.alpha, np.zeros(len(actions))
+        some = np.flatnonzero((actions != 0) | (expected != 0))  # of many candidates, few
+        boost[some] = np.log((actions[some] + alpha) / (expected[some] + alpha))
         return boost
 
     def sums(self, query: int, candidates: npt.NDArray[np.integer[Any]]) -> tuple[Floats, Floats]:
@@ -153,10 +156,9 @@ class Navboost:
             self._live_of(query),
         ):
             if len(names):
-                at = np.minimum(np.searchsorted(names, candidates), len(names) - 1)
-                known = names[at] == candidates
-                actions[known] += done[at[known]]
-                expected[known] += likely[at[known]]
+                known, at = _found(names, candidates)
+                actions[known] += done[at]
+                expected[known] += likely[at]
         return actions, expected
 
     @cached_property
@@ -176,6 +178,17 @@ class Navboost:
         names = np.array([name for name, _ in live], np.int64)
         sums = np.array([pair for _, pair in live]).reshape(len(live), 2)
         return names, sums[:, 0], sums[:, 1]
+
+
+def _found(names: npt.NDArray[Any], candidates: npt.NDArray[Any]) -> tuple[Int64s, Int64s]:
+    """(places of the candidates that are among names (n,), ascending, their places in names)."""
+    # Of thousands of candidates a query has seen few: most are told by their last bits.
+    ending = np.zeros(_ENDINGS + 1, np.bool_)
+    ending[names & _ENDINGS] = True
+    maybe = np.flatnonzero(ending[candidates & _ENDINGS])
+    at = np.minimum(np.searchsorted(names, candidates[maybe]), len(names) - 1)
+    right = names[at] == candidates[maybe]
+    return maybe[right], at[right]
 
 
 @dataclass(frozen=True)
