@@ -19,7 +19,7 @@ COMMANDS = {
     "serve": "Serve a workspace over HTTP: an API, and pages.",
     "show": "Show everything known of an item.",
     "snapshots": "See, check, go back to and remove snapshots.",
-    "train": "Learn to rank a workspace from logs of what people did, or from its boards.",
+    "train": "Learn to rank from logs of what people did, or from boards.",
     "stats": "Describe a catalogue, as numbers or as a report.",
 }
 """Each command lives in the module of its name; its one-line help stands here to be instant."""

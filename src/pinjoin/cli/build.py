@@ -116,8 +116,9 @@ def build(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Turn tables of pins and boards, and what is live, into WORKSPACE's next snapshot.
+    """Turn tables of pins and boards into WORKSPACE's next snapshot.
 
+    What was saved and taken down live is folded in.
     Bad rows are listed in WORKSPACE/rejects.jsonl with their reasons and never stop the build
     (unless --strict); until the new snapshot is written and verified, the old one serves on.
     """
