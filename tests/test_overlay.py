@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from test_build import build
 
+import pinjoin
 from pinjoin.core.errors import SnapshotError, UnknownIdError
 from pinjoin.live.changes import Board, Change, Deletion, Save
 from pinjoin.live.errors import UnavailableError
 from pinjoin.live.overlay import Overlay
 from pinjoin.live.store import Store, open_store
-from pinjoin.live.submissions import Submission
+from pinjoin.live.submissions import Entry, Submission
 from pinjoin.live.workspace import LiveWorkspace, open_live
 
 
@@ -138,6 +139,19 @@ def test_more_is_said_of_a_new_image_with_each_pin(live):
     assert {name for name, _ in live.ws.annotations.of(live.ws.find("q1"))} == before
 
 
+def test_what_is_said_stays_when_room_is_made(live):
+    small = Overlay(live.ws.path, pinjoin.open(live.ws.path).snapshot, 0, None, rows=1)
+    small.apply([Entry(1, "", "", (Save("q1", None, "img/new.jpg", "Blue"),))], 1)
+    before = small.newest
+    others = tuple(Save(f"r{i}", "b1", f"img/r{i}.jpg") for i in range(5))
+    small.apply([Entry(2, "", "", others)], 2)
+    for version in (before, small.newest):
+        assert [name for name, _ in version.annotations.of(4)] == ["blue"]
+        assert version.related("q1", 1)[0].signature == "img/cup.jpg"
+    assert len(small.newest.related("r4", 50)) == 9
+    small.close()
+
+
 def test_filters_are_of_the_pins_there_are_now(live):
     def fits(text: str) -> set[str]:
         return {one.signature for one in live.ws.related("p7", 50, filter=text)}
@@ -161,6 +175,10 @@ def test_suggestions_are_of_what_is_there(live):
     with pytest.raises(UnknownIdError) as error:
         live.ws.find("img/cap.jpg")
     assert "img/cup.jpg" not in str(error.value)
+    live.submit(Deletion("board", "b1"))
+    with pytest.raises(UnknownIdError) as error:
+        live.ws.find_board("b0")
+    assert set(error.value.suggestions) == {"b2", "b3"}
 
 
 def test_the_images_of_a_new_board_are_near_in_walks_that_keep_to_categories(live):

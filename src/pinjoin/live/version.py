@@ -34,7 +34,7 @@ from pinjoin.filters import Filters
 from pinjoin.joins.references import normalise_references
 from pinjoin.live.built import Built
 from pinjoin.live.filters import FilterAnswers, LiveFilters
-from pinjoin.live.ledger import Ledger, LivePin
+from pinjoin.live.ledger import GONE, Ledger, LivePin
 from pinjoin.live.rows import LiveRows
 from pinjoin.ranker import Ranker
 from pinjoin.ranking.navboost import Navboost
@@ -92,11 +92,13 @@ class Version(Workspace):
         return self._pins.dicts(self._ledger.built_pins(row), columns) + live
 
     def find_board(self, board_id: str) -> int:
-        row = self._ledger.boards.get(board_id)
+        known = self._ledger.boards
+        row = known.get(board_id)
         if row is None:
-            return super().find_board(board_id)
-        if not 0 <= row < self.n_boards:
-            raise UnknownIdError(board_id)
+            row = self._board_ids.find(board_id)
+        if row is None or not 0 <= row < self.n_boards:
+            close = self._board_ids.close_matches(board_id)
+            raise UnknownIdError(board_id, [id for id in close if known.get(id) != GONE])
         return row
 
     def signatures(self) -> pa.ChunkedArray:
