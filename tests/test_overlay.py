@@ -263,6 +263,23 @@ def test_what_cannot_be_applied_in_time_is_said(live):
         live.ws.apply_now(5, timeout_s=0.05)
 
 
+def test_more_than_a_page_is_read_at_once(live, monkeypatch):
+    monkeypatch.setattr("pinjoin.live.workspace._PAGE", 2)
+    saves = [Save(f"q{i}", "b3", f"img/new{i}.jpg") for i in range(7)]
+    futures = [live.store.submit(Submission(save.pin_id, (save,))) for save in saves]
+    live.ws.apply_now(max(future.result().sequence for future in futures), timeout_s=2)
+    assert len(live.ws.board(live.ws.find_board("b3")).images) == 7
+
+
+def test_nobody_looks_again_and_again_for_what_is_not_there(live, monkeypatch):
+    looked = []
+    tail = live.store.tail
+    monkeypatch.setattr(live.store, "tail", lambda *given: looked.append(given) or tail(*given))
+    with pytest.raises(UnavailableError):
+        live.ws.apply_now(5, timeout_s=0.6)
+    assert 1 <= len(looked) < 10
+
+
 def test_an_error_while_applying_does_not_end_the_following(live, monkeypatch, caplog):
     apply = Overlay.apply
     failed = []

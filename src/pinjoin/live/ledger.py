@@ -128,7 +128,7 @@ class Ledger:
         if signature is None:  # until its picture was looked at
             self.unsigned[found.reference].append(found)
             return
-        if signature in gone["image"] or save.board_id in gone["board"]:
+        if save.board_id in gone["board"] or {signature, found.reference} & gone["image"]:
             return
         board = None
         if save.board_id is not None:

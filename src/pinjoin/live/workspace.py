@@ -18,8 +18,7 @@ from pinjoin.recommender import Workspace
 from pinjoin.snapshot.reader import Snapshot, open_snapshot
 
 _POLL_S = 0.25  # how soon what other processes wrote is seen
-_PAUSE_S = 0.02  # from one version to the next, while much is written …
-_LEAST_REST = 3  # … and so many times as long as making one takes
+_PAUSE_S = 0.02  # from one version to the next, while much is written
 _PAGE = 5_000  # entries read at once
 
 _log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class LiveWorkspace(Workspace):
         self._store = store
         self._overlay = Overlay(path, snapshot, _sequence_in(snapshot, store), model)
         self._applied = threading.Condition()
-        self._wanted = 0  # a sequence that somebody waits for
+        self._asked = False  # to look now, not only when it is time
         self._closed = False
         self._error: Exception | None = None  # why the database could not be read the last time
         self._thread: threading.Thread | None = None
@@ -67,7 +66,7 @@ class LiveWorkspace(Workspace):
         Raises UnavailableError if that takes longer than `timeout_s`.
         """
         with self._applied:
-            self._wanted = max(self._wanted, sequence)
+            self._asked = True
             self._applied.notify_all()
             self._applied.wait_for(lambda: self._closed or self.sequence >= sequence, timeout_s)
         if self.sequence < sequence:
@@ -100,15 +99,18 @@ class LiveWorkspace(Workspace):
 
     def _wake(self, sequence: int) -> None:
         with self._applied:
-            self._wanted = max(self._wanted, sequence)
+            self._asked = True
             self._applied.notify_all()
 
     def _follow(self, store: Store) -> None:
+        again = False
         while True:
             with self._applied:
-                self._applied.wait_for(self._asked, _POLL_S)
+                pause = 0 if again else _POLL_S
+                self._applied.wait_for(lambda: self._closed or self._asked, pause)
                 if self._closed:
                     return
+                self._asked = False
             start = time.monotonic()
             try:
                 again = self._read_on(store)
@@ -119,10 +121,7 @@ class LiveWorkspace(Workspace):
                 self._error, again = error, False
             took = time.monotonic() - start
             if again or self._error:
-                time.sleep(_POLL_S if self._error else max(_PAUSE_S, _LEAST_REST * took) - took)
-
-    def _asked(self) -> bool:
-        return self._closed or self._wanted > self.sequence
+                time.sleep(_POLL_S if self._error else max(0, _PAUSE_S - took))
 
     def _read_on(self, store: Store) -> bool:
         """Apply what is new; whether there was anything."""
