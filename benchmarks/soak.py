@@ -4,10 +4,11 @@
 
 One process of `pinjoin serve`, asked at a steady rate by a few clients, each on its own
 connection: related images, batches of events, saves, takedowns of what was saved, pins, boards,
-searches, pages and uploaded pictures. First caches fill. Then, without saves and takedowns, memory
-shall stay: judged is that of its own, without the pages of files that it maps, by its slope over
-time beside the standard error of it. At last saves and takedowns come again: they must be
-remembered until the next build, and what each adds is told.
+searches, pages and uploaded pictures. First everything is asked once, and then of everything some,
+so that caches are full. Then, without saves and takedowns, memory shall stay: judged is that of its
+own, without the pages of files that it maps, by its slope over time beside the standard error of
+it. At last saves and takedowns come again: they must be remembered until the next build, and what
+each adds is told.
 WORKSPACE is not changed; what is live goes to a database of the run's own.
 """
 
@@ -21,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,8 +42,8 @@ MIX = {
 }  # fmt: skip
 CLIENTS = 8
 CHANGES = ("save", "takedown")
-IMAGES, BOARDS = 2_000, 300  # that are asked for: few, so that caches fill soon
-FILLED, STEADY = 0.3, 0.8  # of the time: when caches are, and until when nothing is changed
+IMAGES, BOARDS, WORDS = 500, 100, 200  # that are asked for, and before it begins each of them once
+FILLED, STEADY = 0.3, 0.8  # of the time: from when and until when nothing is changed
 STRETCHES = 20  # of the time in between
 SIDE = 320  # of uploaded pictures
 
@@ -59,9 +61,18 @@ class Traffic:
         rows = rng.choice(len(saves), IMAGES, p=saves / saves.sum())
         images = known.describe(rows)
         self._ids = [one["pin_id"] for one in images]
-        self._words = [word for one in images for word in (one["title"] or "").split()] or ["a"]
+        words = {word: 0 for one in images for word in (one["title"] or "a").split()}
+        self._words = list(words)[:WORDS]
         boards = rng.integers(known.n_boards, size=BOARDS)
         self._boards = [one["board_id"] for one in known.describe_boards(boards)]
+        self._looks = {
+            "related": ("/v1/related/{}?n=25", self._ids),
+            "explained": ("/v1/related/{}?explain=true", self._ids),
+            "pin": ("/v1/pins/{}", self._ids),
+            "page": ("/pin/{}", self._ids),
+            "board": ("/v1/boards/{}", self._boards),
+            "search": ("/v1/search?q={}", self._words),
+        }
         self._pictures = [_picture(rng) for _ in range(8)]
         self._rng = np.random.default_rng([1, seed])
         self.saved: list[str] = []  # pins that can be taken down
@@ -73,32 +84,26 @@ class Traffic:
             kind = "related"
         if kind == "takedown" and not self.saved:
             kind = "save"
+        if kind in self._looks:
+            return kind, self._look(kind)
         request: Request = getattr(self, f"_{kind}")()
         return kind, request
 
-    def _one(self, of: list[str]) -> str:
+    def once(self) -> Iterator[Request]:
+        """Whatever can be looked at."""
+        for path, some in self._looks.values():
+            for one in some:
+                yield "GET", path.format(quote(one)), None, ""
+
+    def _one(self, of: list[Any]) -> Any:
         return of[int(self._rng.integers(len(of)))]
 
-    def _related(self) -> Request:
-        return "GET", f"/v1/related/{quote(self._one(self._ids))}?n=25", None, ""
-
-    def _explained(self) -> Request:
-        return "GET", f"/v1/related/{quote(self._one(self._ids))}?explain=true", None, ""
-
-    def _pin(self) -> Request:
-        return "GET", f"/v1/pins/{quote(self._one(self._ids))}", None, ""
-
-    def _page(self) -> Request:
-        return "GET", f"/pin/{quote(self._one(self._ids))}", None, ""
-
-    def _board(self) -> Request:
-        return "GET", f"/v1/boards/{quote(self._one(self._boards))}", None, ""
-
-    def _search(self) -> Request:
-        return "GET", f"/v1/search?q={quote(self._one(self._words))}", None, ""
+    def _look(self, kind: str) -> Request:
+        path, some = self._looks[kind]
+        return "GET", path.format(quote(self._one(some))), None, ""
 
     def _picture(self) -> Request:
-        return "POST", "/v1/related/image", self._one(self._pictures), "image/jpeg"  # type: ignore
+        return "POST", "/v1/related/image", self._one(self._pictures), "image/jpeg"
 
     def _save(self) -> Request:
         pin = {"id": self._one(self._ids), "board_id": self._one(self._boards)}
@@ -169,15 +174,26 @@ def _ask(
 
 
 def slope(seconds: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """How much values rise a second, and the standard error of it: by means over stretches, as
-    samples next to each other say the same."""
+    """How much values rise a second, and the standard error of it.
+
+    By what means over stretches of time add to the one before: memory comes in steps and stays, so
+    it is these that are independent, not the values.
+    """
     stretch = np.arange(len(values)) * STRETCHES // len(values)
     n = np.bincount(stretch)
     x, y = (np.bincount(stretch, one) / n for one in (seconds, values))
-    x -= x.mean()
-    rise = float(x @ y / (x @ x))
-    left = y - y.mean() - rise * x
-    return rise, float(np.sqrt(left @ left / (STRETCHES - 2) / (x @ x)))
+    rises = np.diff(y) / np.diff(x)
+    return float(rises.mean()), float(rises.std(ddof=1) / np.sqrt(len(rises)))
+
+
+def fill(server: Served, traffic: Traffic) -> None:
+    """Ask for everything once."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    for request in traffic.once():
+        status, content = _ask(connection, *request)
+        if status != 200:
+            raise RuntimeError(f"{request[1]} was answered with {status}: {content[:200]!r}")
+    connection.close()
 
 
 def soak(
@@ -188,6 +204,7 @@ def soak(
     samples = []
     with Served(workspace, folder / "log", cores, options) as server:
         server.first_answer("/readyz")
+        fill(server, Traffic(workspace, 0))
         clients = [
             Client(server, Traffic(workspace, seed), rate / CLIENTS) for seed in range(CLIENTS)
         ]
@@ -212,7 +229,8 @@ def soak(
         failures += client.failures
         for kind, some in client.waits.items():
             waits[kind] += some
-    return {"samples": samples, "waits": waits, "failures": failures}
+    said = [line for line in (folder / "log").read_text().splitlines() if '"traceback"' in line]
+    return {"samples": samples, "waits": waits, "failures": failures, "errors": said}
 
 
 def judge(found: dict[str, Any]) -> dict[str, Any]:
@@ -227,6 +245,7 @@ def judge(found: dict[str, Any]) -> dict[str, Any]:
         "p50_ms": {kind: np.median(some) * 1e3 for kind, some in found["waits"].items()},
         "p99_ms": {kind: np.quantile(some, 0.99) * 1e3 for kind, some in found["waits"].items()},
         "failures": dict(found["failures"]),
+        "errors": found["errors"],
         "own_mb": {"first": own[0] / 1e6, "filled": own[filled] / 1e6, "last": own[-1] / 1e6},
         "mapped_mb": {"first": mapped[0] / 1e6, "last": mapped[-1] / 1e6},
         "mb_an_hour": rise * 3600 / 1e6,
@@ -242,6 +261,8 @@ def report(figures: dict[str, Any]) -> None:
         print(f"{kind:<12}{n:>10,}{figures['p50_ms'][kind]:>10.1f}{figures['p99_ms'][kind]:>10.1f}")
     for what, n in figures["failures"].items():
         print(f"failed {n:,} times: {what}")
+    for line in figures["errors"][:3]:
+        print(orjson.loads(line)["traceback"])
     own, told = figures["own_mb"], "" if figures["within_noise"] else "NOT "
     print(
         f"\nmemory of its own: {own['first']:.1f} MB at first, {own['filled']:.1f} MB when caches "
