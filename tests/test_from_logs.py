@@ -33,7 +33,6 @@ from pinjoin.experiments.simulated_log import Crowd, Simulation
 from pinjoin.features.pair_schema import CONTEXT
 from pinjoin.features.pairs import PAPER_GROUPS, PairConfig
 from pinjoin.ranking.model import LinearModel
-from pinjoin.ranking.navboost_store import save_navboost
 from pinjoin.ranking.store import save_model
 from pinjoin.ranking.triplets import TripletConfig
 from pinjoin.recommender import Workspace, open_workspace
@@ -105,17 +104,10 @@ def only(workspace: Workspace, *names: str) -> PairConfig:
     return PairConfig(without=[name for name in known if name not in names])
 
 
-def kept(workspace: Workspace, learned: Learned, name: str = "") -> Workspace:
+def kept(workspace: Workspace, learned: Learned) -> Workspace:
     """The workspace ranking with what was learned."""
-    model = learned.model
-    model = replace(model, about=replace(model.about, name=name or model.about.name))
-    save_model(workspace.path, model, use=False)
-    if learned.navboost is not None:
-        names, snapshot = workspace.signatures(), workspace.snapshot.name
-        save_navboost(
-            workspace.path, model.about.config["navboost"], learned.navboost, names, snapshot
-        )
-    return open_workspace(workspace.path, model=model.about.name)
+    learned.save(workspace, use=False)
+    return open_workspace(workspace.path, model=learned.model.about.name)
 
 
 # What is found

@@ -11,8 +11,6 @@ from serving_fixtures import client_of, signatures_of
 from pinjoin.data.event_log import join_events, number_events
 from pinjoin.experiments.simulated_log import Crowd, Simulation
 from pinjoin.features.pairs import PairConfig
-from pinjoin.ranking.navboost_store import save_navboost
-from pinjoin.ranking.store import save_model
 from pinjoin.recommender import open_workspace
 from pinjoin.training.from_logs import train_from_logs
 
@@ -28,9 +26,7 @@ def clicked(shop: Path) -> Path:
     pairs = PairConfig(without=[name for name in schema if name not in known])
     learned = train_from_logs(workspace, log, pairs=pairs, name="clicked")
     assert learned.navboost is not None
-    names, snapshot = workspace.signatures(), workspace.snapshot.name
-    save_navboost(shop, "clicked", learned.navboost, names, snapshot)
-    save_model(shop, learned.model)
+    learned.save(workspace)
     return shop
 
 

@@ -61,7 +61,7 @@ def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **giv
 
     from pinjoin.cli.kernels import announce_compilation
     from pinjoin.core.progress import reporter, silent
-    from pinjoin.ranking.store import COUNT, require_new, save_model
+    from pinjoin.ranking.store import COUNT, require_new
     from pinjoin.recommender import open_workspace
 
     _check_usage(from_boards, given)
@@ -72,11 +72,9 @@ def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **giv
     progress = silent if as_json else reporter()
     learn = _learn_from_boards if from_boards else _learn_from_logs
     with announce_compilation():
-        *others, model = learn(opened, name, given, progress, silently=as_json)
-    paths = [save_model(workspace, one, use=False) for one in others]
-    paths.append(save_model(workspace, model, use=not no_use))
+        models, paths = learn(opened, name, given, not no_use, progress, silently=as_json)
     if as_json:
-        click.echo(json.dumps(_plain([model, *others], not no_use), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(_plain(models, not no_use), ensure_ascii=False, indent=2))
         return
     click.echo(f"Kept as {' and '.join(map(str, paths))}.")
     click.echo(f"`pinjoin models use {workspace} {name}` uses it." if no_use else "It ranks now.")
@@ -105,8 +103,15 @@ def _features(groups: str | None, without: tuple[str, ...]) -> PairConfig | None
 
 
 def _learn_from_boards(
-    opened: Workspace, name: str, given: dict[str, Any], progress: Progress, silently: bool
-) -> list[Model]:
+    opened: Workspace,
+    name: str,
+    given: dict[str, Any],
+    use: bool,
+    progress: Progress,
+    silently: bool,
+) -> tuple[list[Model], list[Path]]:
+    """The model, and where it is kept."""
+    from pinjoin.ranking.store import save_model
     from pinjoin.training.from_boards import BoardTraining, train_from_boards
 
     pairs = _features(given["groups"], given["without"])
@@ -118,16 +123,20 @@ def _learn_from_boards(
             f"Learned from {metrics['queries']:,} hidden saves; nDCG@100 of others, estimated: "
             f"{metrics['ndcg_100']:.3f}."
         )
-    return [model]
+    return [model], [save_model(opened.path, model, use=use)]
 
 
 def _learn_from_logs(
-    opened: Workspace, name: str, given: dict[str, Any], progress: Progress, silently: bool
-) -> list[Model]:
-    """The control, if there is one, and the model."""
+    opened: Workspace,
+    name: str,
+    given: dict[str, Any],
+    use: bool,
+    progress: Progress,
+    silently: bool,
+) -> tuple[list[Model], list[Path]]:
+    """The model and maybe its control, and where they are kept."""
     from dataclasses import replace
 
-    from pinjoin.ranking.navboost_store import save_navboost
     from pinjoin.training.from_logs import train_from_logs
     from pinjoin.training.log_config import LogTraining
 
@@ -149,12 +158,9 @@ def _learn_from_logs(
         name=name,
         progress=progress,
     )
-    if learned.navboost is not None:
-        names = opened.signatures()
-        save_navboost(opened.path, name, learned.navboost, names, opened.snapshot.name)
     if not silently:
         _tell(learned)
-    return [*([] if learned.control is None else [learned.control]), learned.model]
+    return learned.models, learned.save(opened, use)
 
 
 def _read(workspace: Path, given: dict[str, Any], progress: Progress, silently: bool) -> EventLog:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from pinjoin.ranker import NAVBOOST, feature_config
 from pinjoin.ranking.lambdamart import TreeModel
 from pinjoin.ranking.model import About, LinearModel, Model
 from pinjoin.ranking.navboost import Navboost, tune_gamma
+from pinjoin.ranking.navboost_store import save_navboost
+from pinjoin.ranking.store import save_model
 from pinjoin.ranking.triplets import ENGAGED
 from pinjoin.recommender import Workspace
 from pinjoin.training.described import Pairs, describe_triplets
@@ -46,6 +49,21 @@ class Learned:
     control: Model | None
     navboost: Navboost | None
     logged: Logged
+
+    @property
+    def models(self) -> list[Model]:
+        """The model and, if there is one, its control."""
+        return [self.model, *([] if self.control is None else [self.control])]
+
+    def save(self, workspace: Workspace, use: bool = True) -> list[Path]:
+        """Keep everything with the workspace, and (by default) rank by the model; the files of
+        its models. Raises as `save_model` and `save_navboost` do."""
+        path = workspace.path
+        if self.navboost is not None:
+            names, snapshot = workspace.signatures(), workspace.snapshot.name
+            save_navboost(path, self.model.about.name, self.navboost, names, snapshot)
+        controls = [save_model(path, one, use=False) for one in self.models[1:]]
+        return [save_model(path, self.model, use=use), *controls]
 
 
 def train_from_logs(
