@@ -134,10 +134,12 @@ def test_several_images_agree_on_ideas(client, ids):
 
 def test_votes_are_sums_of_reciprocal_ranks(demo):
     known = pinjoin.open(demo)
-    found = ideas(known, [3, 9], 5)
+    found = ideas(known, [3, 9, 3], 5)
     best = int(found.ranking.rows[0])
     ranks = [known.rank(query, 300).rows.tolist().index(best) for query in (3, 9)]
-    assert found.ranking.scores[0] == np.float32(sum(1 / (61 + rank) for rank in ranks))
+    walk = known.retrieval.reached_together([3, 9], 300).tolist()
+    votes = [1 / (61 + rank) for rank in ranks] + [2 / (61 + walk.index(best))]
+    assert found.ranking.scores[0] == pytest.approx(sum(votes), rel=1e-6)
     assert found.because[0] == (3, 9)[int(np.argmin(ranks))]
 
 

@@ -1,7 +1,9 @@
 """More ideas for several images at once, as of a board: what belongs next to most of them.
 
-Each image ranks what belongs next to it, and the lists vote by reciprocal ranks (Cormack et al.
-2009), as scores of different queries do not compare.
+Some of the images rank what belongs next to each, and the lists vote by reciprocal ranks (Cormack
+et al. 2009), as scores of different queries do not compare. What walks from all of them reach
+together (Pixie's boost) has as many votes again: either alone finds less of what was hidden from
+boards.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pinjoin.results import Ranking
 DEPTH = 300
 """So many of each list have a vote, however many ideas are asked for: so that pages agree."""
 
-_VOTERS = 16  # images that are asked at most, spread evenly over those given
+_VOTERS, _WALKERS = 8, 64  # images that rank, and that walks start from, at most
 _LATE = 60  # how little it matters whether something is first or second in a list
 
 
@@ -60,13 +62,14 @@ def ideas(known: Workspace, queries: Sequence[int], n: int, wish: Wishes | None 
     DEPTH best.
     """
     check(len(queries) > 0, "queries", "ideas", "at least one row", queries)
-    wish = wish or Wishes()
     given = np.array(list(dict.fromkeys(queries)), np.uint32)
-    spread = np.linspace(0, len(given) - 1, min(_VOTERS, len(given))).round().astype(int)
-    lists = {int(voter): known.rank(int(voter), DEPTH, wish) for voter in given[spread]}
+    lists = {voter: known.rank(voter, DEPTH, wish or Wishes()) for voter in _some(given, _VOTERS)}
     rows, votes, voters = _votes(lists)
     distinct, at = np.unique(rows, return_inverse=True)
     sums = np.bincount(at, votes, len(distinct)).astype(np.float32)
+    together = known.retrieval.reached_together(_some(given, _WALKERS), DEPTH)
+    _, here, places = np.intersect1d(distinct, together, return_indices=True)
+    sums[here] += len(lists) * _vote(places)
     order = top_rows(sums, distinct, len(distinct))
     order = order[~np.isin(distinct[order], given)]
     if known.copies is not None:
@@ -81,10 +84,21 @@ def ideas(known: Workspace, queries: Sequence[int], n: int, wish: Wishes | None 
     return Ideas(Ranking(None, best, scores, sources, shared, model), voters[highest], lists)
 
 
+def _some(rows: UInt32s, most: int) -> list[int]:
+    """At most so many of some rows, spread evenly."""
+    places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+    return rows[places].tolist()  # type: ignore[no-any-return, unused-ignore]
+
+
+def _vote(places: Any) -> Any:
+    """What a place in a list, from 0, is worth."""
+    return (1 / (_LATE + 1 + places)).astype(np.float32)
+
+
 def _votes(lists: Mapping[int, Ranking]) -> tuple[UInt32s, Any, UInt32s]:
     """(votes,) each: for which row, how much it weighs, and whose it is."""
     rows = np.concatenate([one.rows for one in lists.values()])
-    votes = np.concatenate([1 / (_LATE + 1 + np.arange(len(one))) for one in lists.values()])
+    votes = np.concatenate([_vote(np.arange(len(one))) for one in lists.values()])
     voters = np.repeat(np.array(list(lists), np.uint32), [len(one) for one in lists.values()])
     return rows, votes, voters
 

@@ -3,7 +3,7 @@ where these are few, who is alike; with what retrieval knows of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,10 @@ class Retrieval:
             parts.append(alike(self.config.enough))
             found = self._first_of_each(query, parts, visits, eligible)
         return found
+
+    def reached_together(self, queries: Sequence[int], k: int) -> UInt32s:
+        """The k rows that walks from several query rows reach most, none of them a query."""
+        return self._walk.top_of_many(queries, k).rows
 
     def describe(self, query: int, rows: UInt32s) -> Signals:
         """What boards and walks say of any rows (distinct, without the query)."""
