@@ -142,6 +142,7 @@ def summary(load: Load) -> dict[str, Any]:
     return {
         "requests": len(waits), "failed": failed, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99,
         "max_ms": waits.max(initial=0), "late_ms": load.late * 1e3,
+        "all_ms": np.percentile(waits, np.arange(100) + 0.5).tolist() if len(waits) else [],
     }  # fmt: skip
 
 

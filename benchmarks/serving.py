@@ -8,16 +8,17 @@ two cores that it shares with it; 25 results a request, for images drawn as traf
 often they are saved.
 
 saturation: as many requests as 16 connections a core get answered (wrk). unloaded: one by one.
-open loop: at 60 % of saturation, at random times and evenly (benchmarks/open_loop.py). shares: of
-the processor time of the whole process, in a run that adds up its parts (benchmarks/stages.py).
-cold start: from the start of the process to the first answer, files in the page cache, compiled
-before. save: now and then, a connection each. events: batches that 64 connections hand in,
-beside what the disk can sync.
+open loop: at 60 % of saturation, at random times and evenly (benchmarks/open_loop.py), beside what
+queues cost any server that is asked at random times. shares: of the processor time of the whole
+process, in a run that adds up its parts (benchmarks/stages.py). cold start: from the start of the
+process to the first answer, files in the page cache, compiled before. save: now and then, a
+connection each. events: batches that 64 connections hand in, beside what the disk can sync.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 import math
 import os
@@ -76,7 +77,7 @@ class Bench:
 
     def saturate(
         self, server: Served, cores: Collection[int], connections: int, *body: str
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """What wrk counts, and the server's processor time a request."""
         command = (
             "wrk", "-t1", f"-c{connections}", f"-d{self.seconds:.0f}s", "--timeout", "30s",
@@ -87,7 +88,7 @@ class Bench:
 
     def open_loop(
         self, server: Served, cores: Collection[int], rate: float | None, *more: str
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Latencies at a rate; None: one by one."""
         at = () if rate is None else ("--rate", str(rate))
         script = str(HERE / "open_loop.py")
@@ -104,7 +105,7 @@ def traffic(workspace: Path) -> list[str]:
     return [f"/v1/related/{one['pin_id']}?n={N}" for one in known.describe(rows)]
 
 
-def run(command: tuple[str, ...], server: Served, cores: Collection[int]) -> dict[str, float]:
+def run(command: tuple[str, ...], server: Served, cores: Collection[int]) -> dict[str, Any]:
     """What a program that asks prints last, and the server's processor time a request.
 
     Where a request failed, it is as slow as can be.
@@ -113,7 +114,7 @@ def run(command: tuple[str, ...], server: Served, cores: Collection[int]) -> dic
     done = subprocess.run(
         command, check=True, capture_output=True, text=True, preexec_fn=run_on(cores)
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if found["failed"]:
         found["p99_ms"] = math.inf
     return found | {"cpu_ms": (server.cpu_s() - before) / found["requests"] * 1e3}
@@ -129,6 +130,7 @@ def measure_rates(bench: Bench, cores: list[int], asking: list[int]) -> dict[str
         at_random = bench.open_loop(server, asking, rate)
         evenly = bench.open_loop(server, asking, rate, "--even")
         highest = highest_rate(bench, server, asking, saturated["rate"])
+    service_ms = np.array(unloaded["all_ms"]) * saturated["cpu_ms"] / unloaded["p50_ms"]
     return {
         "server cores": cores,
         "asking cores": asking,
@@ -136,11 +138,26 @@ def measure_rates(bench: Bench, cores: list[int], asking: list[int]) -> dict[str
         "saturated": saturated,
         "utilisation": saturated["rate"] * saturated["cpu_ms"] / 1e3 / len(cores),
         "at 60 %, at random times": at_random,
+        "at 60 %, at random times, of an ideal queue": ideal_p99(service_ms, rate, len(cores)),
         "at 60 %, evenly": evenly,
         "p99 / unloaded median, at random times": at_random["p99_ms"] / unloaded["p50_ms"],
         "p99 / unloaded median, evenly": evenly["p99_ms"] / unloaded["p50_ms"],
         "highest rate at p99 ≤ 60 ms": highest,
     }
+
+
+def ideal_p99(service_ms: np.ndarray, rate: float, cores: int) -> float:
+    """The p99 in ms if requests came at random times, and each core did nothing but serve them, one
+    after another, as they came: no server can do better at this rate."""
+    rng, n = np.random.default_rng(0), 200_000
+    comes = np.cumsum(rng.exponential(1e3 / rate, n))
+    takes = rng.choice(service_ms, n)
+    free, waits = [0.0] * cores, np.empty(n)
+    for i, (now, work) in enumerate(zip(comes.tolist(), takes.tolist(), strict=True)):
+        done = max(heapq.heappop(free), now) + work
+        heapq.heappush(free, done)
+        waits[i] = done - now
+    return float(np.percentile(waits, 99))
 
 
 def highest_rate(bench: Bench, server: Served, asking: list[int], saturation: float) -> float:
@@ -229,6 +246,8 @@ def report(figures: dict[str, Any]) -> None:
             ratio = one[f"p99 / unloaded median, {how}"]
             tell(f"p99 at 60 %, {how}", f"{one[f'at 60 %, {how}']['p99_ms']:.2f} ms")
             tell("… ÷ unloaded median", f"{ratio:.1f}", "≤ 5")
+        ideal = one["at 60 %, at random times, of an ideal queue"]
+        tell("… at random times, of an ideal queue", f"{ideal:.2f} ms")
         highest = one["highest rate at p99 ≤ 60 ms"]
         tell("highest rate at p99 ≤ 60 ms", f"{highest:.0f}", f"Pixie {PIXIE:,}")
     print("\nprocessor time of a request, ms")

@@ -52,13 +52,14 @@ def read(path: Path) -> dict[str, float]:
 
 def main() -> None:
     from pinjoin.cli import main as pinjoin
-    from pinjoin.recommender import Workspace
+    from pinjoin.live.version import Version
     from pinjoin.serving import answers
+    from pinjoin.serving.switching import Now
 
     totals = Totals(Path(sys.argv.pop(1)))
     totals.count(answers, "related", "answer")
-    totals.count(Workspace, "rank", "ranking")
-    totals.count(Workspace, "find", "lookup")
+    totals.count(Version, "rank", "ranking")
+    totals.count(Now, "find", "lookup")
     pinjoin()
 
 
