@@ -278,7 +278,7 @@ import sys, pinjoin
 folder = sys.argv[1]
 while True:
     pinjoin.build(folder + "/ws", pinjoin.open_source("pins", folder + "/pins.csv"),
-                  pinjoin.open_source("boards", folder + "/boards.csv"))
+                  pinjoin.open_source("boards", folder + "/boards.csv"), train=False)
     print("built", flush=True)
 """
 
