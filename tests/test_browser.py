@@ -126,6 +126,19 @@ def overlap(one: list[int], other: list[int]) -> bool:
     return x < ox + owidth and ox < x + width and y < oy + oheight and oy < y + height
 
 
+def test_boards_below_a_grid_can_be_reached(open_page):
+    page = open_page("/")
+    page.mouse.wheel(0, 9000)
+    page.wait_for_timeout(400)
+    assert cards(page).count() == 24
+    board = page.locator(".board b").first
+    title = board.inner_text()
+    page.get_by_role("link", name="Show more").click()
+    playwright.expect(cards(page)).to_have_count(48)
+    board.click()
+    playwright.expect(page.locator("h1")).to_have_text(title)
+
+
 def test_going_back_finds_the_page_as_it_was(browser, server):
     keeping = browser.browser_type.launch(
         executable_path=CHROMIUM,
@@ -365,6 +378,10 @@ def test_searching_by_keyboard(open_page):
 @pytest.mark.parametrize("path", ["/", f"/pin/{QUERY}", "/search?q=blue", f"/lab?id={QUERY}"])
 def test_a_phone_shows_all_without_scrolling_sideways(open_page, path):
     page = open_page(path, 390, 844, has_touch=True, is_mobile=True)
+    beyond = page.locator("main *").evaluate_all(
+        "all => all.filter(e => e.getBoundingClientRect().right > 390.5).map(e => e.outerHTML)"
+    )
+    assert beyond == []
     assert page.evaluate("document.scrollingElement.scrollWidth") == 390
     small = page.locator("button:visible, .button:visible").evaluate_all(
         "all => all.filter(b => b.offsetHeight < 36 || b.offsetWidth < 36).map(b => b.outerHTML)"

@@ -1,4 +1,5 @@
-// Grids load on before their end is reached. Without this, "Show more" is a link like any other.
+// Grids load on: before their end is reached, or, where something follows them, when asked to.
+// Without this, "Show more" is a link like any other.
 import { place } from "./masonry.js";
 import { watchGrid } from "./events.js";
 
@@ -19,8 +20,10 @@ async function load(link) {
     if (next) link.href = next.getAttribute("href");
     else return bar.remove();
     link.textContent = "Show more";
-    near.unobserve(link); // observed anew, it tells at once if there is still room below
-    near.observe(link);
+    if (link.dataset.more === "at-end") {
+      near.unobserve(link); // observed anew, it tells at once if there is still room below
+      near.observe(link);
+    }
   } catch {
     near.unobserve(link);
     link.textContent = "That did not work. Try again";
@@ -36,7 +39,7 @@ const near = new IntersectionObserver(
 
 export function watchMore() {
   for (const link of document.querySelectorAll("[data-more]")) {
-    near.observe(link);
+    if (link.dataset.more === "at-end") near.observe(link);
     link.addEventListener("click", (event) => {
       event.preventDefault();
       load(link);
