@@ -141,6 +141,16 @@ def test_with_all_features_and_the_usual_settings_the_order_is_found(
     assert 0.5 < metrics["engaged_in_order_by_raw_clicks"] <= 1
 
 
+def test_clicks_of_no_reason_teach_nothing_and_the_metrics_say_so(workspace: Workspace) -> None:
+    """What is judged was not learned from: sixty features would fit a third of it by heart."""
+    crowd = Crowd({"factors.similarity": 0.0}, requests=5_000, queries=100, chance=10.0)
+    _, log = simulated(workspace, crowd)
+    config = LogTraining(C=1.0, triplets=TripletConfig(pairs=5, doubt=1.0, random_negatives=0))
+    metrics = train_from_logs(workspace, log, config, PairConfig()).model.about.metrics
+    assert metrics["engaged"] == 500
+    assert abs(metrics["engaged_in_order"] - 0.5) < 0.07
+
+
 def test_a_log_always_teaches_the_same(
     workspace: Workspace, biased: tuple[Simulation, EventLog]
 ) -> None:
