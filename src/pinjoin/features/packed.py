@@ -21,7 +21,7 @@ from pinjoin.core.types import Float32s
 from pinjoin.features.category import Categories
 from pinjoin.features.pictures import Pictures
 from pinjoin.features.quality import Quality
-from pinjoin.features.row_layout import MOST, MOST_DIMENSIONS, Fields, RowLayout, UInt8s
+from pinjoin.features.row_layout import MOST, MOST_DIMENSIONS, Dense, Fields, RowLayout, UInt8s
 from pinjoin.features.text import Annotations
 from pinjoin.features.topics import Topics
 from pinjoin.snapshot.reader import Snapshot
@@ -191,6 +191,14 @@ class PackedRows:
             fields.set_categories(categories.ids, categories.shares)
         fields.set_quality(from_saves)
         return self.with_rows(rows, new)
+
+    def with_dense(self, name: Dense, vectors: npt.NDArray[np.floating[Any]]) -> PackedRows:
+        """With other topics or factors of all rows: vectors (images, d). A copy in memory."""
+        data = np.array(self.data)
+        fields = Fields(data, self.layout)
+        fields.part(name)[:] = 0
+        fields.set_dense(name, vectors)
+        return PackedRows(data, self.layout)
 
 
 def save_packed(

@@ -162,6 +162,10 @@ class PairFeatures:
         """The same features of other rows (`PackedRows.with_rows`)."""
         return PairFeatures(packed, self.categories, self.n_boards, self.config)
 
+    def configured(self, config: PairConfig) -> PairFeatures:
+        """Other features of the same rows."""
+        return PairFeatures(self.packed, self.categories, self.n_boards, config)
+
     def _row_of(self, query: Query) -> UInt8s:
         if not isinstance(query, np.ndarray):
             return self.packed.row(int(query))
