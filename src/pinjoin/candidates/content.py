@@ -67,6 +67,17 @@ class ContentNeighbours:
         self._text, self._ids, self._weights, self._topics = text, ids, weights, topics
         self._exclude = exclude
 
+    def with_text(
+        self,
+        text: TextIndex,
+        ids: UInt32s,
+        weights: Float32s,
+        topics: npt.NDArray[np.floating[Any]],
+    ) -> ContentNeighbours:
+        """The same pictures with other words and topics."""
+        pictures = self._hamming, self._codes, self._present, self._n_bits
+        return ContentNeighbours(*pictures, text, ids, weights, topics, self._exclude)
+
     def search(self, query: Content, k: int) -> tuple[UInt32s, Float32s, npt.NDArray[np.bool_]]:
         """(rows, scores, looks): the k nearest, nearest first, ties by row; fewer only where
         nothing more is alike in any way. looks: (rows,) bool, True where the picture says more
