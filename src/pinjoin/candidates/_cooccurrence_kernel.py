@@ -234,12 +234,13 @@ def count_block(
 def pairs_per_query(first: Any, last: Any, by_image: Any, by_board: Any) -> Any:
     """(queries,) int64: how many counter increments each of the queries [first, last) takes."""
     bounds, step, image_boards = by_image
+    board_bounds, board_step, _ = by_board
     pairs = np.zeros(last - first, np.int64)
     for query in range(_U(first), _U(last)):
         begin, end = span(bounds, step, query)
         total = _U(0)
         for p in range(begin, end):
-            start, stop = span(by_board.bounds, by_board.step, _U(image_boards[p]))
+            start, stop = span(board_bounds, board_step, _U(image_boards[p]))
             total += stop - start
         pairs[query - _U(first)] = total
     return pairs

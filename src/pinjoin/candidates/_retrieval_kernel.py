@@ -33,10 +33,10 @@ def first_of_each(
     cache line. Boards are added in row order: the same sums in every run.
     out: rows, sources, counts, Σ 1 / ln(size) and Σ 1 / size over the shared boards, walk score.
     """
-    by_image, (bounds, step, board_images) = graph
+    (image_bounds, image_step, image_boards), (bounds, step, board_images) = graph
     rows, kinds, counts, adamic_adar, resource_allocation, walk = out
-    first, last = span(by_image.bounds, by_image.step, _U(query))
-    boards = by_image.values[first:last]
+    first, last = span(image_bounds, image_step, _U(query))
+    boards = image_boards[first:last]
     for board in boards:
         first, last = span(bounds, step, _U(board))
         size = np.float64(last - first)

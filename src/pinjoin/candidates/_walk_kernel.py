@@ -282,7 +282,7 @@ def sampled_walk(
             mixed(_U(query) * _GAMMA + seed), walkers, visits, n_visits,
         )  # fmt: skip
         taken = stop
-        sort_rows(visits, n_visits, _U(len(by_image.bounds)) // by_image.step, spare, histogram)
+        sort_rows(visits, n_visits, _U(len(by_image[0])) // by_image[1], spare, histogram)
         if taken < walks and _often(visits, n_visits, enough_visits) >= _U(enough_images):
             break
         stop = min(stop * _U(2), walks)
@@ -355,9 +355,10 @@ def _to_images(
 
 @njit(cache=True, nogil=True)
 def _saves_of(rows: Any, n: Any, lists: Any) -> Any:
+    bounds, step, _ = lists
     saves = _U(0)
     for i in range(n):
-        first, last = span(lists.bounds, lists.step, _U(rows[i]))
+        first, last = span(bounds, step, _U(rows[i]))
         saves += last - first
     return saves
 
@@ -419,7 +420,7 @@ def propagated_walk(
         for i in range(n):
             total[reached[i]] = 0.0
         return -1
-    sort_rows(reached, n, _U(len(graph[0].bounds)) // graph[0].step, spare, histogram)
+    sort_rows(reached, n, _U(len(graph[0][0])) // graph[0][1], spare, histogram)
     found = _U(0)
     for i in range(n):
         row = reached[i]

@@ -124,12 +124,14 @@ class Cooccurrence:
         self.incidence = _as_graph(incidence)
         if config.max_board_pins is not None:
             self.incidence = sample_boards(self.incidence.as_incidence(), config.max_board_pins)
-        self._by_board = self.incidence.by_board
-        self._asked = self.incidence.by_image  # the boards that each query asks
+        self._n_images = self.incidence.n_images
+        self._by_board = self.incidence.by_board.arrays
+        asked = self.incidence.by_image  # the boards that each query asks
         if config.max_pin_boards is not None:
-            self._asked = sample_query_boards(
+            asked = sample_query_boards(
                 self.incidence.as_incidence(), config.max_pin_boards, config.seed
             )
+        self._asked = asked.arrays
         self._scorer = None if config.score == "count" else _Scorer(self.incidence, config.score)
         self._resting: Resting[_Scratch] = Resting()
 
@@ -141,7 +143,7 @@ class Cooccurrence:
 
     def top(self, query: int, k: int = 10_000) -> Candidates:
         """The k best candidates of one query row, as a Candidates of length 1."""
-        n = self.incidence.n_images
+        n = self._n_images
         check(k >= 1, "k", "top", "a number ≥ 1", k)
         check(0 <= query < n, "query", "top", f"a row from 0 to {n - 1}", query)
         out = _Block.empty(1, min(k, n), scored=self._scorer is not None)
@@ -223,7 +225,7 @@ class Cooccurrence:
     def _pairs(self, first: int, last: int) -> Int64s:
         from pinjoin.candidates._cooccurrence_kernel import pairs_per_query
 
-        found: Int64s = pairs_per_query(first, last, self._asked, self.incidence.by_board)
+        found: Int64s = pairs_per_query(first, last, self._asked, self._by_board)
         return found
 
     def _run(self, out: _Block, first: int, last: int, k: int) -> None:
@@ -250,7 +252,7 @@ class Cooccurrence:
         self._resting.give_back(scratch)
 
     def _scratch(self) -> _Scratch:
-        n, most = self.incidence.n_images, self._most_boards
+        n, most = self._n_images, self._most_boards
         found = self._resting.take(n, most)
         return found or _Scratch(with_headroom(n), most, self._scorer is not None)
 
@@ -271,7 +273,7 @@ def pair_histogram(
     whole = _as_graph(incidence).as_incidence()
     n, most = whole.n_images, whole.most_boards
     graph = (whole.image_indptr, whole.image_boards, whole.board_indptr, whole.board_images)
-    edges, _ = _cut(pairs_per_query(0, n, whole.by_image, whole.by_board), 1)
+    edges, _ = _cut(pairs_per_query(0, n, whole.by_image.arrays, whole.by_board.arrays), 1)
 
     def work(first: int, last: int, out: _Counts | None) -> _Counts:
         out = out or _Counts(n, most)

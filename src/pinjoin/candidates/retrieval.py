@@ -144,7 +144,7 @@ class Retrieval:
         n = first_of_each(
             query, rows, sources, _ALL if eligible is None else eligible, most,
             visits.rows, visits.scores,
-            (graph.by_image, graph.by_board), sums.values, out,
+            (graph.by_image.arrays, graph.by_board.arrays), sums.values, out,
         )  # fmt: skip
         self._resting.give_back(sums)
         found, kinds, *signals = (array[:n] for array in out)

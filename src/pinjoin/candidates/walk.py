@@ -182,7 +182,7 @@ class RandomWalk:
 
     @property
     def _graph(self) -> tuple[object, ...]:
-        return self.incidence.by_image, self.incidence.by_board
+        return self.incidence.by_image.arrays, self.incidence.by_board.arrays
 
     def _weights(self, board_weights: Float32s | None) -> Float32s:
         if board_weights is None:

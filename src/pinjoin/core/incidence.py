@@ -26,6 +26,11 @@ class Lists(NamedTuple):
     values: UInt32s
 
     @property
+    def arrays(self) -> tuple[Int64s, np.uint64, UInt32s]:
+        """As compiled loops take them: a named tuple costs 3 µs a call."""
+        return self.bounds, self.step, self.values
+
+    @property
     def n(self) -> int:
         """How many lists there are."""
         return (len(self.bounds) + int(self.step) - 2) // int(self.step)
