@@ -12,6 +12,7 @@ COMMANDS = {
     "build": "Turn tables of pins and boards into a workspace.",
     "demo": "Build the shipped catalogue and look at it.",
     "encoders": "List the image encoders, describe one, add one's own.",
+    "evaluate": "Hide pins and see how well rankers find them.",
     "events": "Check a log of impressions and actions.",
     "export": "Stream what a workspace holds to files others read.",
     "models": "See, compare and choose trained rankers.",
