@@ -7,10 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pinjoin.candidates.nearest import ExactHamming, TextNeighbours
-from pinjoin.core.types import Float32s, UInt32s
-from pinjoin.data.splits import hidden_saves
 from pinjoin.experiments.scorers import Factory, NotRun, OnRebuilt, Rows, Scorer, Split
-from pinjoin.training.left_out import Described, describe_without, pins_of_saves
 
 
 def visual(split: Split) -> Scorer:
@@ -32,8 +29,8 @@ def visual(split: Split) -> Scorer:
 
 def text(split: Split) -> Scorer:
     """By the cosine of annotations. What the hidden pins and their boards say is left out."""
-    ids, weights = annotations_left(split)
-    n_terms = len(split.workspace.annotations.terms)
+    said = split.catalogue.annotations
+    ids, weights, n_terms = said.ids, said.weights, len(said.terms)
     old = split.rebuilt.old
     rows = np.flatnonzero(split.held.eligible[old])
     index = TextNeighbours(ids[old[rows]], weights[old[rows]], n_terms)
@@ -42,24 +39,6 @@ def text(split: Split) -> Scorer:
         return rows[index.search(ids[old[query]], weights[old[query]], k)[0]]
 
     return OnRebuilt(split, best, only_eligible=True)
-
-
-def annotations_left(split: Split) -> tuple[UInt32s, Float32s]:
-    """(ids, weights) of all images, as `Annotations` has them, without what hidden pins say."""
-    workspace = split.workspace
-    said = workspace.annotations
-    boards, images = hidden_saves(split.whole, split.held)
-    rows = np.unique(images)
-    left = describe_without(
-        workspace,
-        Described(said, workspace.topics, workspace.categories),
-        rows,
-        pins_of_saves(workspace, boards, images),
-        split.incidence,
-    ).annotations
-    ids, weights = np.array(said.ids), np.array(said.weights)
-    ids[rows], weights[rows] = left.ids, left.weights
-    return ids, weights
 
 
 CONTENT: Mapping[str, Factory] = {"visual": visual, "text": text}

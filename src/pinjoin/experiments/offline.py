@@ -25,11 +25,12 @@ from pinjoin.experiments.asked import EvaluationConfig, categories_of, choose
 from pinjoin.experiments.baselines import BASELINES
 from pinjoin.experiments.content import CONTENT
 from pinjoin.experiments.intervals import Estimate, bootstrap_means, estimate, ratio
+from pinjoin.experiments.learned import LEARNED
 from pinjoin.experiments.peers import PEERS
 from pinjoin.experiments.scorers import Factory, NotRun, Split, check_lists, rank_all
 from pinjoin.recommender import Workspace
 
-SCORERS: Mapping[str, Factory] = {**BASELINES, **CONTENT, **PEERS}
+SCORERS: Mapping[str, Factory] = {**LEARNED, **BASELINES, **CONTENT, **PEERS}
 """Everything that is compared, by its name in the table."""
 
 METRICS = ("ndcg@100", "recall@10", "recall@100", "mrr", "triplets")
@@ -87,7 +88,7 @@ def evaluate(
     check(len(scorers) >= 1, "scorers", "evaluate", "at least one", scorers)
     categories = categories_of(workspace)
     held = choose(workspace, categories, config)
-    split = Split(workspace, workspace.incidence, held, config.seed)
+    split = Split(workspace, held, config.seed, progress=progress)
     ran: dict[str, _Ran] = {}
     not_run: dict[str, str] = {}
     for name, make in scorers.items():
@@ -127,8 +128,8 @@ def _run(
     progress: Progress,
 ) -> _Ran:
     held, eligible = split.held, split.held.eligible
+    scorer = make(split)
     with progress(f"evaluating {name}", len(held)) as advance:
-        scorer = make(split)
         start = time.perf_counter()
         lists = rank_all(name, scorer, held, config.depth, advance)
         seconds = time.perf_counter() - start

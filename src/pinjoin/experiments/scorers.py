@@ -13,10 +13,14 @@ import pyarrow.compute as pc
 
 from pinjoin.core.errors import ConfigError, PinjoinError
 from pinjoin.core.incidence import Incidence, group_pairs
-from pinjoin.core.progress import Advance
+from pinjoin.core.progress import Advance, Progress, silent
 from pinjoin.core.types import NO_ROW, UInt32s
 from pinjoin.data.splits import Held, hide, reduced
+from pinjoin.features.pairs import PairConfig
 from pinjoin.recommender import Workspace
+from pinjoin.training.catalogue import Catalogue
+from pinjoin.training.from_boards import learnable
+from pinjoin.training.hidden_mates import Examples, hidden_mates
 
 Rows = npt.NDArray[np.integer[Any]]
 
@@ -39,14 +43,20 @@ class NotRun(PinjoinError):  # noqa: N818 - nothing went wrong
 class Split:
     """A workspace without the saves that are hidden. Rows are the workspace's.
 
-    whole: what `held` hides from: the workspace's incidence, or what an outer split leaves of it.
-    A scorer looks at `incidence` and `rebuilt` only.
+    outer: the split whose rest this one hides from; None: it hides from the whole workspace.
+    progress: of what a scorer prepares. A scorer looks at what is left only.
     """
 
     workspace: Workspace
-    whole: Incidence
     held: Held
     seed: int = 0
+    outer: Split | None = None
+    progress: Progress = silent
+
+    @property
+    def whole(self) -> Incidence:
+        """What `held` hides from."""
+        return (self.workspace if self.outer is None else self.outer).incidence
 
     @cached_property
     def incidence(self) -> Incidence:
@@ -59,10 +69,24 @@ class Split:
         by_signature = np.asarray(pc.sort_indices(self.workspace.signatures()))
         return Rebuilt.of(self.incidence, by_signature)
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is left, as a ranker sees it that learns from boards."""
+        if self.outer is not None:
+            return self.outer.catalogue.without(self.held)
+        pairs = learnable(PairConfig(), self.workspace.incidence)
+        return Catalogue.of(self.workspace, pairs).without(self.held)
+
+    @cached_property
+    def examples(self) -> Examples:
+        """What the boards that are left teach, as a build would learn it."""
+        return hidden_mates(self.catalogue, progress=self.progress)
+
     def inner(self, most: int) -> Split:
         """A split of what is left, to choose settings on."""
         rng = np.random.default_rng([self.seed, 1])
-        return Split(self.workspace, self.incidence, hide(self.incidence, rng, most=most))
+        held = hide(self.incidence, rng, most=most)
+        return Split(self.workspace, held, self.seed, self, self.progress)
 
 
 Factory = Callable[[Split], Scorer]
