@@ -121,13 +121,32 @@ def test_a_stored_image_is_gone_with_its_picture(client):
     ids = signatures_of(client)
     assert client.get(f"/v1/images/{ids[5]}").status_code == 200
     near = client.get(f"/v1/related/{ids[5]}", params={"n": 1}).json()["results"][0]["signature"]
-    of_near = f"/v1/related/{near}?n=100"
-    lists = [of_near, f"{of_near}&model=count", "/v1/search?q=dress&n=100"]
-    assert ids[5] in client.get(lists[0]).text
+    known = client.app.state.service.workspace
+    [described] = known.describe([known.find(ids[5])])
+    of_near, search = f"/v1/related/{near}?n=100", "/v1/search?n=100&q="
+    lists = [
+        of_near, f"{of_near}&model=count", f"{search}{described['title']}",
+        f"{search}{described['pin_id'][:-1]}", f"{search}{described['title'][1:-1]}",
+    ]  # fmt: skip
+    assert [path for path in lists if ids[5] in client.get(path).text] == lists
     client.delete(f"/v1/images/{ids[5]}")
     error_of(client.get(f"/v1/images/{ids[5]}"), 404, "unknown_id")
     error_of(client.get(f"/v1/related/{ids[5]}"), 404, "unknown_id")
     assert not [path for path in lists if ids[5] in client.get(path).text]
+
+
+def test_an_image_is_described_by_the_pins_it_has_left(client):
+    image, other = signatures_of(client)[:2]
+    pins = client.get(f"/v1/pins/{image}").json()["pins"]
+
+    def pin_of_image() -> str:
+        found = client.get(f"/v1/related/{other}", params={"n": 100}).json()["results"]
+        [one] = [one for one in found if one["signature"] == image]
+        return one["pin_id"]  # type: ignore[no-any-return]
+
+    assert pin_of_image() == pins[0]["pin_id"]
+    client.delete(f"/v1/pins/{pins[0]['pin_id']}")
+    assert pin_of_image() == pins[1]["pin_id"]
 
 
 def test_only_a_pin_is_taken_down_as_one(client):

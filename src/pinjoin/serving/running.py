@@ -64,6 +64,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(where)
+        bound.listen(_BACKLOG)  # who comes before the server is warm waits, and is not refused
         bound.set_inheritable(True)
     except OSError as error:
         bound.close()
