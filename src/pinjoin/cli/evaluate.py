@@ -57,7 +57,7 @@ def evaluate(
         after=None if after is None else _seconds(after),
         category=category,
         most=most,
-        against=against,
+        against=_named(SCORERS, against),
     )
     scorers = _chosen(SCORERS, names)
     opened = open_workspace(workspace, model=COUNT)
@@ -103,7 +103,7 @@ def print_evaluation(found: Evaluation) -> None:
             "" if one.ratio is None else _shown(one.ratio, interval=True),
             *(_shown(one.means[name]) for name in METRICS[1:]),
             f"{one.coverage:.2f}",
-            f"{one.popularity:.2f}",
+            "–" if one.popularity is None else f"{one.popularity:.2f}",
             f"{one.ms:.1f}",
         )
         by_category.add_row(Text(one.name), *(_shown(one.by_category[name]) for name in largest))
@@ -120,11 +120,21 @@ def _shown(one: Estimate, interval: bool = False) -> str:
 
 
 def _chosen(known: Mapping[str, Factory], names: tuple[str, ...]) -> Mapping[str, Factory]:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        there = ", ".join(known)
-        raise click.BadParameter(f"There is no {unknown[0]!r}. There are: {there}.", None, None)
-    return {name: known[name] for name in names} or known
+    """Those named, in the order of the table; all if none is."""
+    wanted = [_named(known, name) for name in names] or known
+    return {name: make for name, make in known.items() if name in wanted}
+
+
+def _named(known: Mapping[str, Factory], given: str) -> str:
+    """The scorer meant, typed on any keyboard: case, kinds of dashes and Greek do not matter."""
+    by_key = {_key(name): name for name in known}
+    if _key(given) not in by_key:
+        raise click.BadParameter(f"There is no {given!r}. There are: {'; '.join(known)}.")
+    return by_key[_key(given)]
+
+
+def _key(name: str) -> str:
+    return name.casefold().replace("–", "-").replace("β", "beta")
 
 
 def _seconds(date: str) -> int:
@@ -133,6 +143,6 @@ def _seconds(date: str) -> int:
         found = datetime.fromisoformat(date)
     except ValueError:
         raise click.BadParameter(
-            f"{date!r} is no date. Write 2024-06-01, or 2024-06-01T12:00.", None, None
+            f"{date!r} is no date. Write 2024-06-01, or 2024-06-01T12:00."
         ) from None
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())

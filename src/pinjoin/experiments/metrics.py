@@ -102,9 +102,9 @@ def gini(lists: UInt32s, eligible: npt.NDArray[np.bool_]) -> float:
     return float(np.dot(2 * np.arange(1, n + 1) - n - 1, times) / (n * total)) if total else 0.0
 
 
-def popularity(lists: UInt32s, degrees: Int64s, eligible: npt.NDArray[np.bool_]) -> float:
+def popularity(lists: UInt32s, degrees: Int64s, eligible: npt.NDArray[np.bool_]) -> float | None:
     """Mean popularity percentile of what is listed, among the eligible: 0.5 = as the catalogue,
-    towards 1 = only the most popular; NaN where nothing is listed.
+    towards 1 = only the most popular; None where nothing is listed.
 
     degrees: (images,) boards that hold each. The percentile of an image is the share of eligible
     images on fewer boards, equals (itself among them) counted half.
@@ -119,7 +119,7 @@ def popularity(lists: UInt32s, degrees: Int64s, eligible: npt.NDArray[np.bool_])
     _, equal, counts = np.unique(degrees[eligible], return_inverse=True, return_counts=True)
     percentiles = (np.cumsum(counts) - counts / 2) / max(len(times), 1)
     total = int(times.sum())
-    return float(np.dot(times, percentiles[equal]) / total) if total else float("nan")
+    return float(np.dot(times, percentiles[equal]) / total) if total else None
 
 
 def _exposures(lists: UInt32s, eligible: npt.NDArray[np.bool_]) -> Int64s:

@@ -49,7 +49,7 @@ class Result:
     means: dict[str, Estimate]  # METRICS
     ratio: Estimate | None  # of the first of them to that of `against`
     coverage: float  # of the first SHOWN of its lists, as in `pinjoin.experiments.metrics`
-    popularity: float
+    popularity: float | None  # None where nothing is listed
     gini: float
     ms: float  # of a query
     by_category: dict[str, Estimate]  # the first of METRICS
@@ -86,6 +86,9 @@ def evaluate(
     """
     config = config or EvaluationConfig()
     check(len(scorers) >= 1, "scorers", "evaluate", "at least one", scorers)
+    known = {**SCORERS, **scorers}
+    allowed = f"one of {'; '.join(known)}"
+    check(config.against in known, "against", "evaluate", allowed, config.against)
     categories = categories_of(workspace)
     held = choose(workspace, categories, config)
     split = Split(workspace, held, config.seed, progress=progress)
@@ -115,7 +118,7 @@ class _Ran:
     note: str
     values: metrics.Floats
     coverage: float
-    popularity: float
+    popularity: float | None
     gini: float
     ms: float
 
