@@ -19,8 +19,10 @@ import pytest
 from click.testing import CliRunner
 from serving_fixtures import client_of, error_of
 
+from pinjoin.cli.demo import demo as demo_command
 from pinjoin.cli.serve import serve as serve_command
 from pinjoin.core.errors import ConfigError, SnapshotError
+from pinjoin.recommender import open_workspace
 from pinjoin.serving.app import create_app
 from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.logs import JsonLines, say
@@ -149,6 +151,24 @@ def test_without_the_extra_it_says_how_to_get_it(demo):
     assert done.returncode == 1
     assert "fastapi" in done.stderr
     assert "pip install 'pinjoin[serve]'" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--no-serve"]])
+def test_the_demo_ends_with_the_served_page(shop, monkeypatch, options):
+    served = []
+
+    def serve_it(workspace: Path, config: ServeConfig, listening: Any) -> None:
+        served.append((workspace, config.port))
+        listening("http://127.0.0.1:8123")
+
+    monkeypatch.setattr("pinjoin.serving.running.serve", serve_it)
+    monkeypatch.setattr("pinjoin.cli.demo.build_demo", lambda *_: open_workspace(shop).snapshot)
+    monkeypatch.setattr("pinjoin.cli.demo._told", str)
+    monkeypatch.setattr("pinjoin.serving.logs.write_json_lines", lambda _: None)
+    result = CliRunner().invoke(demo_command, ["--dir", str(shop), "--port", "8123", *options])
+    assert result.exit_code == 0, result.output
+    assert served == ([] if options else [(shop, 8123)])
+    assert ("Open in a browser  http://127.0.0.1:8123" in result.output) == (not options)
 
 
 def test_logs_are_objects_of_one_line():
