@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 
 import pinjoin
 from pinjoin.cli import cli
+from pinjoin.cli.build import build as build_command
 from pinjoin.cli.models import models as models_command
 from pinjoin.cli.related import related as related_command
 from pinjoin.cli.train import train as train_command
@@ -556,6 +557,24 @@ def test_the_command_trains_tells_and_the_list_is_explained(
     switched = invoke(models_command, "use", catalogue, "first-control")
     assert "now first-control" in switched.output
     assert open_workspace(catalogue).model == "first-control"
+
+
+def test_a_build_learns_from_a_log_too(catalogue: Path, parts: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    pyarrow.csv.write_csv(pyarrow.csv.read_csv(parts[0]).rename_columns({"seed": "query"}), log)
+    shipped = Path(str(files("pinjoin.data"))) / "demo"
+    given = ("--pins", catalogue.parent / "pins.csv", "--boards", shipped / "boards.csv")
+    missing = invoke(build_command, tmp_path / "ws", *given, "--events", tmp_path / "none.csv")
+    assert isinstance(missing.exception, PinjoinError)
+    assert not (tmp_path / "ws").exists()
+    done = invoke(
+        build_command, tmp_path / "ws", *given, "--encoder", "none", "--events", log, "--json"
+    )
+    assert done.exit_code == 0, done.output
+    opened = open_workspace(tmp_path / "ws")
+    assert opened.model == json.loads(done.stdout)["model"]
+    assert opened.ranker is not None
+    assert opened.ranker.model.about.trained_on == "logs"
 
 
 def test_the_command_answers_in_json_and_leaves_the_ranking_alone(

@@ -94,6 +94,12 @@ _EPILOG = """\b
     help="Index the pictures where they are millions, to find those alike faster (needs "
     "pinjoin[ann]).",
 )
+@click.option(
+    "--events",
+    multiple=True,
+    metavar="FILE",
+    help="A log of impressions and actions to learn to rank from; may be repeated, or a glob.",
+)
 @click.option("--encoding", help="Of text tables that are not UTF-8, as in latin-1.")
 @click.option("--strict", is_flag=True, help="Fail at the first bad row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -112,6 +118,7 @@ def build(
     allow_private: bool,
     keep_embeddings: bool,
     index: str,
+    events: tuple[str, ...],
     encoding: str | None,
     strict: bool,
     as_json: bool,
@@ -127,7 +134,9 @@ def build(
 
     from pinjoin.builder import build as run
     from pinjoin.cli.kernels import announce_compilation
+    from pinjoin.cli.train import learn_from_files
     from pinjoin.core.progress import reporter
+    from pinjoin.data.events import open_events
     from pinjoin.features.visual import DEFAULT_ENCODER
     from pinjoin.live import LIVE_FILE
 
@@ -140,6 +149,8 @@ def build(
         raise click.UsageError(
             f"Missing option '--pins' (there is no live database {workspace / LIVE_FILE}, either)."
         )
+    if events:
+        open_events(list(events))  # an error before any work
     with announce_compilation():
         summary = run(
             workspace,
@@ -156,10 +167,16 @@ def build(
             strict=strict,
             progress=reporter(),
         )
-    if as_json:
-        click.echo(json.dumps(asdict(summary), indent=2))
-    else:
+    if not as_json:
         print_summary(workspace, summary)
+    plain = asdict(summary)
+    if events:
+        with announce_compilation():
+            plain["model"] = learn_from_files(workspace, events, reporter(), silently=as_json)
+    if as_json:
+        click.echo(json.dumps(plain, indent=2))
+    elif events:
+        click.echo(f"{plain['model']} ranks now.")
 
 
 def print_summary(workspace: Path, summary: BuildSummary) -> None:

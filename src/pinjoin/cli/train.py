@@ -80,6 +80,23 @@ def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **giv
     click.echo(f"`pinjoin models use {workspace} {name}` uses it." if no_use else "It ranks now.")
 
 
+def learn_from_files(
+    workspace: Path, files: tuple[str, ...], progress: Progress, silently: bool
+) -> str:
+    """As `pinjoin train WORKSPACE --events FILE…`: the name of the model, which ranks now."""
+    from datetime import UTC, datetime
+
+    from pinjoin.ranking.store import COUNT
+    from pinjoin.recommender import open_workspace
+
+    name = f"logs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    usual = dict.fromkeys(("groups", "control_groups", "model", "c", "encoding", *_OF_TRIPLETS))
+    given = {**usual, "events": files, "more": (), "maps": (), "without": (), "live": False}
+    opened = open_workspace(workspace, model=COUNT)
+    _learn_from_logs(opened, name, {**given, "seed": 0}, True, progress, silently)
+    return name
+
+
 def _check_usage(from_boards: bool, given: dict[str, Any]) -> None:
     given["live"] |= given["database"] is not None
     if given["more"] and not given["events"]:
