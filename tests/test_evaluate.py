@@ -350,3 +350,18 @@ def test_wrong_usage(topical, arguments, message):
     found = asked(topical, *arguments)
     assert found.exit_code == 2
     assert message in " ".join(found.stderr.replace("│", " ").split())
+
+
+def test_the_ranker_of_the_page_runs(topical, capsys):
+    page = (Path(__file__).parents[1] / "docs/evaluation.md").read_text("utf-8")
+    code = page.split("```python\n")[-1].split("```")[0]
+    exec(code.replace('"shop"', repr(str(topical.path))), {})
+    assert "'overlap': Estimate(value=0." in capsys.readouterr().out
+
+
+def test_every_option_is_documented_by_the_command_and_the_page_names_it():
+    page = (Path(__file__).parents[1] / "docs/evaluation.md").read_text("utf-8")
+    shown = CliRunner().invoke(cli, ["evaluate", "--help"]).stdout
+    for option in ("--scorer", "--seed", "--after", "--category", "--json"):
+        assert option in shown
+        assert option in page

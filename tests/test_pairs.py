@@ -7,6 +7,7 @@ import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -320,6 +321,13 @@ def test_the_paper_ranks_without_walks():
 def test_crosses_are_of_the_most_frequent_categories_only():
     names = make_case(1, 9, FULL, 1).features(groups=("cross",), max_cross=2).schema
     assert list(names) == ["cross.art", "cross.food"]
+
+
+def test_every_feature_is_documented():
+    page = (Path(__file__).parents[1] / "docs/features.md").read_text("utf-8")
+    for name in make_case(1, 9, FULL, 1).features(groups=GROUPS).schema:
+        if not name.startswith(("cross.", "quality.", "feature.")):
+            assert f"| `{name}` |" in page
 
 
 def test_parts_that_a_catalogue_lacks_have_no_features():
