@@ -26,8 +26,8 @@ from typing import Any
 
 import probe
 
+from pinjoin.live import LIVE_FILE
 from pinjoin.live.changes import Change, Event, Save
-from pinjoin.live.database import LIVE_FILE
 from pinjoin.live.store import Store, open_store
 from pinjoin.live.submissions import Submission
 

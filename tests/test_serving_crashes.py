@@ -212,7 +212,8 @@ def test_servers_see_what_the_other_stores_within_a_second(
     database: LiveDatabase,
     start: Callable[..., Server],
 ) -> None:
-    both = [start(demo, "--database", str(database.where)) for _ in range(2)]
+    by_count = ("--database", str(database.where), "--model", "count")  # what is shared is first
+    both = [start(demo, *by_count) for _ in range(2)]
     query, *others = some_images(both[0])
     board = a_board_of(both[0], query)
     waits = []

@@ -23,7 +23,7 @@ from pinjoin.core.progress import Progress, silent
 from pinjoin.data.rejects import Rejects
 from pinjoin.data.sources import Source
 from pinjoin.joins.pinjoins import Pins
-from pinjoin.live import LIVE_FILE
+from pinjoin.live import live_database
 from pinjoin.snapshot.writer import SnapshotWriter
 
 _log = logging.getLogger(__name__)
@@ -173,10 +173,7 @@ def read_live(
     database: a file or URL; None: WORKSPACE/live.db, if it is there. Raises InputError for a file
     that is not there, ConfigError where what is needed to read it is not installed.
     """
-    where: Path | str = workspace / LIVE_FILE
-    if database is not None:
-        is_url = isinstance(database, str) and "://" in database
-        where = database if is_url else Path(database)
+    where = live_database(workspace, database)
     if isinstance(where, Path) and not where.exists():
         if database is None:
             return None

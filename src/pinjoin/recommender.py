@@ -177,11 +177,17 @@ class Workspace(Contents):
             "title": known.title,
             "pins": known.pins,
             "boards": known.boards,
+            **self.said_and_seen(row),
+            "neighbours": neighbours,
+        }
+
+    def said_and_seen(self, row: int) -> dict[str, Any]:
+        """What is said and seen of one image, as plain data: names and weights."""
+        return {
             "annotations": _named(self.annotations.of(row)),
             "categories": _named(self.categories.of(row)),
             "topics": _named(self.topics.of(row)),
             "looks_like": [] if self.pictures is None else self.pictures.looks_like(row),
-            "neighbours": neighbours,
         }
 
     @property

@@ -134,7 +134,7 @@ def build(
 
     from pinjoin.builder import build as run
     from pinjoin.cli.kernels import announce_compilation
-    from pinjoin.cli.train import learn_from_files
+    from pinjoin.cli.train import learn_from_log
     from pinjoin.core.progress import reporter
     from pinjoin.data.events import open_events
     from pinjoin.features.visual import DEFAULT_ENCODER
@@ -149,8 +149,7 @@ def build(
         raise click.UsageError(
             f"Missing option '--pins' (there is no live database {workspace / LIVE_FILE}, either)."
         )
-    if events:
-        open_events(list(events))  # an error before any work
+    log = open_events(list(events)) if events else None  # an error before any work
     with announce_compilation():
         summary = run(
             workspace,
@@ -170,12 +169,12 @@ def build(
     if not as_json:
         print_summary(workspace, summary)
     plain = asdict(summary)
-    if events:
+    if log is not None:
         with announce_compilation():
-            plain["model"] = learn_from_files(workspace, events, reporter(), silently=as_json)
+            plain["model"] = learn_from_log(workspace, log, reporter(), silently=as_json)
     if as_json:
         click.echo(json.dumps(plain, indent=2))
-    elif events:
+    elif log is not None:
         click.echo(f"{plain['model']} ranks now.")
 
 

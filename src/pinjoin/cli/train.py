@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from pinjoin.core.progress import Progress
     from pinjoin.data.event_log import EventLog
+    from pinjoin.data.events import EventSource
+    from pinjoin.data.rejects import Rejects
     from pinjoin.features.pairs import PairConfig
     from pinjoin.live.store import Store
     from pinjoin.ranking.model import Model
@@ -57,8 +59,6 @@ _OF_LOGS = ("database", "maps", "encoding", "control_groups", "model", "c", *_OF
 def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **given: Any) -> None:
     """Learn to rank WORKSPACE: from what people did with what they were shown, or from its own
     boards, of which images are hidden to be found again (docs/ranking.md)."""
-    from datetime import UTC, datetime
-
     from pinjoin.cli.kernels import announce_compilation
     from pinjoin.core.progress import reporter, silent
     from pinjoin.ranking.store import COUNT, require_new
@@ -66,7 +66,7 @@ def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **giv
 
     _check_usage(from_boards, given)
     source = "boards" if from_boards else "logs"
-    name = given["name"] or f"{source}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    name = given["name"] or _dated(source)
     require_new(workspace, name, *([f"{name}-control"] if given["control_groups"] else []))
     opened = open_workspace(workspace, model=COUNT)
     progress = silent if as_json else reporter()
@@ -80,21 +80,30 @@ def train(workspace: Path, from_boards: bool, no_use: bool, as_json: bool, **giv
     click.echo(f"`pinjoin models use {workspace} {name}` uses it." if no_use else "It ranks now.")
 
 
-def learn_from_files(
-    workspace: Path, files: tuple[str, ...], progress: Progress, silently: bool
-) -> str:
+def learn_from_log(workspace: Path, source: EventSource, progress: Progress, silently: bool) -> str:
     """As `pinjoin train WORKSPACE --events FILE…`: the name of the model, which ranks now."""
-    from datetime import UTC, datetime
-
+    from pinjoin.data.event_log import read_log
+    from pinjoin.data.rejects import Rejects
     from pinjoin.ranking.store import COUNT
     from pinjoin.recommender import open_workspace
+    from pinjoin.training.from_logs import train_from_logs
 
-    name = f"logs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    usual = dict.fromkeys(("groups", "control_groups", "model", "c", "encoding", *_OF_TRIPLETS))
-    given = {**usual, "events": files, "more": (), "maps": (), "without": (), "live": False}
-    opened = open_workspace(workspace, model=COUNT)
-    _learn_from_logs(opened, name, {**given, "seed": 0}, True, progress, silently)
+    opened, lost, name = open_workspace(workspace, model=COUNT), Rejects(None), _dated("logs")
+    log = read_log(source, lost, progress)
+    if not silently:
+        _tell_lost(lost)
+    learned = train_from_logs(opened, log, name=name, progress=progress)
+    if not silently:
+        _tell(learned)
+    learned.save(opened, True)
     return name
+
+
+def _dated(source: str) -> str:
+    """The name of a model that is given none."""
+    from datetime import UTC, datetime
+
+    return f"{source}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _check_usage(from_boards: bool, given: dict[str, Any]) -> None:
@@ -199,14 +208,14 @@ def _read(workspace: Path, given: dict[str, Any], progress: Progress, silently: 
         if given["live"]:
             parts.append(stack.enter_context(_open_live(workspace, given)).event_batches())
         log = join_events(number_events(chain.from_iterable(parts)))
-    for reason, count in lost.by_reason.items() if not silently else ():
-        click.echo(f"rejected: {count:,} rows: {reason}")
+    if not silently:
+        _tell_lost(lost)
     return log
 
 
 def _open_live(workspace: Path, given: dict[str, Any]) -> Store:
     from pinjoin.core.errors import InputError
-    from pinjoin.live.database import LIVE_FILE
+    from pinjoin.live import LIVE_FILE
     from pinjoin.live.store import open_store
 
     where = given["database"] or workspace / LIVE_FILE
@@ -216,6 +225,11 @@ def _open_live(workspace: Path, given: dict[str, Any]) -> Store:
             "logs of what was shown (--events FILE…), or the database's --database URL."
         )
     return open_store(where)
+
+
+def _tell_lost(lost: Rejects) -> None:
+    for reason, count in lost.by_reason.items():
+        click.echo(f"rejected: {count:,} rows: {reason}")
 
 
 def _tell(learned: Learned) -> None:

@@ -20,9 +20,9 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from pinjoin.core.closing import Closing
 from pinjoin.core.errors import InputError
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data.addresses import AddressError, parse_url
@@ -68,7 +68,7 @@ class Failure:
     remedy: str = ""
 
 
-class ImageCache:
+class ImageCache(Closing):
     """Pictures by URL in `folder`, which is made. A context manager; for any number of threads.
 
     Raises InputError if the folder cannot be written, or its index is damaged or of a newer
@@ -94,17 +94,6 @@ class ImageCache:
                 f"{self._index_path}: the index is damaged ({problem}). "
                 "Remove it; pictures will be fetched again."
             ) from None
-
-    def __enter__(self) -> ImageCache:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the index. Nothing is lost without it."""

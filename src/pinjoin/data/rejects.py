@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Literal
 
+from pinjoin.core.closing import Closing
 from pinjoin.core.errors import InputError
 
 # Reasons the joins give (the readers' own stand beside their checks).
@@ -25,7 +25,7 @@ _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x20
 Dropped = Literal["row", "value"]
 
 
-class Rejects:
+class Rejects(Closing):
     """Counts what the input lost and lists it, one JSON object per line, in `path`.
 
     Each line has `file`, `row` (1-based: the physical line of a text file, whose header is line
@@ -109,14 +109,6 @@ class Rejects:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Say how many were not listed, and close the file."""

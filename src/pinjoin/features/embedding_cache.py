@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from pinjoin.core.closing import Closing
 from pinjoin.features.record_file import RecordFile
 from pinjoin.features.visual import Encoder, Visual
 
@@ -35,7 +35,7 @@ def key_hash(key: str | bytes) -> bytes:
     return hashlib.blake2b(key.encode() if isinstance(key, str) else key, digest_size=16).digest()
 
 
-class EmbeddingCache:
+class EmbeddingCache(Closing):
     """Features by key hash, for one encoder, in `folder`. A context manager; one writer at a time.
 
     With `keep_fc6` a picture is known only if its real-valued fc6 is. Leaving the context writes
@@ -57,15 +57,8 @@ class EmbeddingCache:
                 stack.callback(self._fc6.close)
             self._files = stack.pop_all()
 
-    def __enter__(self) -> EmbeddingCache:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Write what is left."""
         self._files.close()
 
     def __len__(self) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
+from pinjoin.core.closing import Closing
 from pinjoin.data.events import ACTIONS
 from pinjoin.live.store import Store
 from pinjoin.lookup import Lookup
@@ -21,7 +21,7 @@ _KEPT = 100_000  # impressions whose repeats are told and whose clicks are waite
 _log = logging.getLogger(__name__)
 
 
-class LiveClicks:
+class LiveClicks(Closing):
     """Follows the events of a store from what a Navboost has counted already.
 
     As in a log, each action of an impression counts once, and one whose impression is unknown
@@ -63,14 +63,6 @@ class LiveClicks:
 
     def __enter__(self) -> LiveClicks:
         return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _woken(self, sequence: int) -> None:
         self._wake.set()

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 from pinjoin.core.errors import ConfigError
-from pinjoin.live import LIVE_FILE as LIVE_FILE
 from pinjoin.live.errors import DamagedError, StoreError, UnavailableError
 from pinjoin.live.sql import sa
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import pyarrow as pa
 
+from pinjoin.core.closing import Closing
 from pinjoin.core.errors import check
 from pinjoin.live.append import append
 from pinjoin.live.changes import CATALOGUE, Board, Change, Deletion, Event, Save
@@ -48,7 +48,7 @@ class StoreConfig(GroupCommitConfig):
         check(0 < self.lock_s <= 60, "lock_s", "StoreConfig", "0 to 60 seconds", self.lock_s)
 
 
-class Store:
+class Store(Closing):
     """An open live database. Any thread may use it; a fork may not. Made by `open_store`."""
 
     def __init__(self, tables: LiveTables, config: StoreConfig) -> None:
@@ -127,17 +127,6 @@ class Store:
         """Write what was submitted, then let go of the database."""
         self._commits.close()
         self._tables.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _write(self, submissions: Sequence[Submission]) -> Sequence[Receipt | StoreError]:
         try:

@@ -7,9 +7,9 @@ import threading
 import time
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
+from pinjoin.core.closing import Closing
 from pinjoin.core.errors import SnapshotError
 from pinjoin.live.errors import UnavailableError
 from pinjoin.live.overlay import Overlay
@@ -24,7 +24,7 @@ _PAGE = 5_000  # entries read at once
 _log = logging.getLogger(__name__)
 
 
-class LiveWorkspace(Workspace):
+class LiveWorkspace(Closing, Workspace):
     """A workspace whose answers are those of the newest version. Made by `open_live`.
 
     Everything a `Workspace` answers is answered by the version of that moment; take `now` once
@@ -85,17 +85,6 @@ class LiveWorkspace(Workspace):
         if self._thread is not None:
             self._thread.join()
         self._overlay.close()
-
-    def __enter__(self) -> LiveWorkspace:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _wake(self, sequence: int) -> None:
         with self._applied:

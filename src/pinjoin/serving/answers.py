@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import orjson
@@ -148,10 +147,7 @@ def pin(now: Now, id: str) -> bytes:
             "n_boards": len(known.graph.boards_of(row)),
             "pins": found.pins,
             "boards": found.boards,
-            "annotations": _named(known.annotations.of(row)),
-            "categories": _named(known.categories.of(row)),
-            "topics": _named(known.topics.of(row)),
-            "looks_like": known.pictures.looks_like(row) if known.pictures else [],
+            **known.said_and_seen(row),
         }
     )
 
@@ -215,7 +211,3 @@ def _with_known_ids(known: Workspace, wishes: Wishes) -> Wishes:
 def _known_ids(known: Workspace, ids: Sequence[str]) -> tuple[str, ...]:
     rows = known.find_all(as_ids(ids)).tolist()
     return tuple(id for id, row in zip(ids, rows, strict=True) if row >= 0)
-
-
-def _named(pairs: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
-    return [{"name": name, "weight": float(weight)} for name, weight in pairs]

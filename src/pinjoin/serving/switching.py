@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pinjoin.core.errors import PinjoinError, UnknownIdError
 from pinjoin.core.ids import as_ids
+from pinjoin.live import live_database
 from pinjoin.live.clicks import LiveClicks
 from pinjoin.live.errors import StoreError
 from pinjoin.live.store import Store, StoreConfig, open_store
@@ -27,8 +28,6 @@ from pinjoin.serving.logs import say
 from pinjoin.serving.metrics import Metrics
 from pinjoin.snapshot.reader import open_snapshot
 from pinjoin.snapshot.workspace import current_name
-
-LIVE_FILE = "live.db"
 
 _GRACE_S = 30.0  # longer than any request takes
 _AGAIN_S = 30.0  # until what could not be opened is tried again
@@ -233,9 +232,7 @@ class Switch:
 
 def _open_store(path: Path, config: ServeConfig) -> Store | None:
     """The live database. Who takes nothing in follows one that is there, and makes none."""
-    where: str | Path = config.database or path / LIVE_FILE
-    if "://" not in str(where):
-        where = Path(where)
-        if config.read_only and not where.exists():
-            return None
+    where = live_database(path, config.database or None)
+    if config.read_only and isinstance(where, Path) and not where.exists():
+        return None
     return open_store(where, StoreConfig(patience_s=_PATIENCE_S))
