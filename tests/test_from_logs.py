@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -36,7 +37,7 @@ from pinjoin.features.pairs import PAPER_GROUPS, PairConfig
 from pinjoin.ranking.model import LinearModel
 from pinjoin.ranking.store import save_model
 from pinjoin.ranking.triplets import TripletConfig
-from pinjoin.recommender import Workspace, open_workspace
+from pinjoin.recommender import Wishes, Workspace, open_workspace
 from pinjoin.training.from_logs import Learned, train_from_logs
 from pinjoin.training.log_config import LogTraining
 from pinjoin.training.log_triplets import IN_CONTEXT, LEARNED, draw, of_requests
@@ -264,6 +265,43 @@ def test_a_live_click_counts_at_once(peculiar: tuple[Workspace, Learned]) -> Non
     assert after.rows.tolist().index(last) < 3
     nobody = next(row for row in range(ranking.n_images) if not boost.knows(row))
     assert ranking.rank(nobody, 5).ranked.found.signals.navboost is None
+
+
+def test_live_clicks_count_for_the_arms_of_an_experiment(
+    peculiar: tuple[Workspace, Learned], tmp_path: Path
+) -> None:
+    pytest.importorskip("sqlalchemy", reason="the extra serve is not installed")
+    from pinjoin.live.changes import Event
+    from pinjoin.live.store import open_store
+    from pinjoin.live.submissions import Submission
+    from pinjoin.live.workspace import open_live
+    from pinjoin.serving.switching import Opened
+
+    ranking, learned = peculiar
+    query = int(learned.navboost.table.query[0])
+    last = int(open_workspace(ranking.path, model="peculiar").rank(query, 30).rows[-1])
+    names = ranking.signatures().take([query, last]).to_pylist()
+    events = [
+        Event(f"live-{n}", *names, action, position="10", device="phone")
+        for n in range(40)
+        for action in ("impression", "click")
+    ]
+    with open_store(tmp_path / "live.db") as store:
+        opened = Opened(open_live(ranking.path, store, model="count"), store, {"peculiar"})
+
+        def place() -> int:
+            rows = opened.now.known.rank(query, 30, Wishes(model="peculiar")).rows
+            return rows.tolist().index(last)
+
+        try:
+            assert place() == 29
+            store.submit(Submission("clicks", tuple(events))).result()
+            until = time.monotonic() + 10
+            while place() >= 3 and time.monotonic() < until:
+                time.sleep(0.05)
+            assert place() < 3
+        finally:
+            opened.close()
 
 
 def test_a_model_without_its_navboost_says_what_to_do(
@@ -599,7 +637,9 @@ def test_the_command_answers_in_json_and_leaves_the_ranking_alone(
     assert "already" in str(again.exception)
 
 
-def test_the_command_reads_the_live_events(catalogue: Path, parts: list[Path]) -> None:
+def test_the_command_reads_the_live_events(
+    catalogue: Path, parts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("sqlalchemy", reason="the extra serve is not installed")
     from pinjoin.live.changes import Event
     from pinjoin.live.store import open_store
@@ -613,13 +653,14 @@ def test_the_command_reads_the_live_events(catalogue: Path, parts: list[Path]) -
     fields = ("request_id", "user_id", "query", "candidate", "position", "device", "action")
     table = rows.rename_columns([names.get(n, n) for n in rows.column_names]).select(fields)
     events = [Event(**{k: str(v) for k, v in row.items()}) for row in table.to_pylist()[:30_000]]
-    with open_store(catalogue / "live.db") as store:
+    with open_store(tmp_path / "elsewhere.db") as store:
         waits = [
             store.submit(Submission(f"test:{first}", tuple(events[first : first + 1000])))
             for first in range(0, len(events), 1000)
         ]
         for wait in waits:
             wait.result()
+    monkeypatch.setenv("PINJOIN_DATABASE", str(tmp_path / "elsewhere.db"))
     done = invoke(train_command, catalogue, "--live", "--name", "live", "--no-use",
                   "--min-query-impressions", 60, "--min-impressions", 6)  # fmt: skip
     assert done.exit_code == 0, (done.output, done.exception)

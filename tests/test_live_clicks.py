@@ -16,7 +16,7 @@ import pinjoin
 from pinjoin.data.event_log import join_events, number_events
 from pinjoin.data.events import EVENTS
 from pinjoin.live.changes import Event
-from pinjoin.live.clicks import LiveClicks
+from pinjoin.live.clicks import ClickCounter, LiveClicks
 from pinjoin.live.store import Store, open_store
 from pinjoin.live.submissions import Submission
 from pinjoin.ranking.navboost import Navboost
@@ -82,7 +82,7 @@ def test_live_events_count_as_in_a_log_that_holds_them(
     log = counted(workspace, before)
     boost = Navboost(whole.rates, table=at(whole, before, workspace), places=whole.places)
     assert len(log.table)
-    clicks = LiveClicks(boost, workspace, store)
+    clicks = ClickCounter(boost, workspace, store)
     cut = len(after) // 3
     for part in (after[:cut], after[cut:]):
         submit(store, part)
@@ -111,14 +111,14 @@ def at(whole: Navboost, events: list[Event], workspace: Workspace):
 def test_what_the_log_had_is_not_counted_again(workspace: Workspace, store: Store) -> None:
     boost = Navboost(np.array([0.5]), places=[("1", "phone", None)], until=START + 10)
     submit(store, [event(request, 1, 0) for request in (3, 10, 11, 12)])
-    assert LiveClicks(boost, workspace, store).read_on() == 2
+    assert ClickCounter(boost, workspace, store).read_on() == 2
     assert boost.sums(workspace.find(NAMES[1]), [workspace.find(NAMES[0])])[1] == [2 * 0.5]
 
 
 def test_what_is_not_known_is_passed_over(workspace: Workspace, store: Store) -> None:
     boost = Navboost(np.array([0.5]), places=[("1", "phone", None)])
     submit(store, [event(1, 4, 0), event(1, 0, 4), event(1, 2, 2), event(1, 0, 2)])
-    assert LiveClicks(boost, workspace, store).read_on() == 1
+    assert ClickCounter(boost, workspace, store).read_on() == 1
     expected = boost.sums(workspace.find(NAMES[0]), [workspace.find(NAMES[2])])[1]
     assert expected == [0.5]  # at a place the log did not know: as the mean
 
@@ -129,16 +129,22 @@ def test_pruned_events_are_not_missed_loudly(workspace: Workspace, store: Store)
     store.prune(1)
     submit(store, [event(2, 0, 1), event(2, 0, 1, "click")])
     boost = Navboost(np.array([0.5]))
-    assert LiveClicks(boost, workspace, store).read_on() == 2
+    assert ClickCounter(boost, workspace, store).read_on() == 2
 
 
-def test_a_thread_counts_what_comes_soon_after(workspace: Workspace, store: Store) -> None:
+def test_a_thread_counts_what_comes_soon_after_for_every_model(
+    workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     boost, query, row = Navboost(np.array([0.1])), *map(workspace.find, NAMES[:2])
-    with LiveClicks(boost, workspace, store):
+    monkeypatch.setattr(workspace, "navboosts", {"control": boost})
+    with LiveClicks(workspace, store):
         submit(store, [event(1, 0, 1), event(1, 0, 1, "click")])
         assert soon(lambda: boost.values(query, [row])[0] > 0)
         submit(store, [event(2, 0, 1)])
         assert soon(lambda: boost.sums(query, [row])[1][0] > 0.15)
+        late = workspace.navboosts["treatment"] = Navboost(np.array([0.3]))
+        assert soon(lambda: late.sums(query, [row])[1][0] == pytest.approx(2 * 0.3))
+    assert boost.sums(query, [row])[1][0] == pytest.approx(2 * 0.1)
 
 
 def test_a_database_that_is_away_is_tried_again(
@@ -146,7 +152,8 @@ def test_a_database_that_is_away_is_tried_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     boost, query, row = Navboost(np.array([0.1])), *map(workspace.find, NAMES[:2])
-    clicks, there = LiveClicks(boost, workspace, store), store.event_batches
+    monkeypatch.setattr(workspace, "navboosts", {"log": boost})
+    clicks, there = LiveClicks(workspace, store), store.event_batches
     away = [True]
 
     def batches(*given: int) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -48,7 +49,9 @@ EVERYTHING = (*CATALOGUE, Event)
 
 SAVE = Save("p1", "b1", "lamp.jpg", "Lamp", "A lamp", "https://x", "u1", 1_000)
 BOARD = Board("b1", "Lights", "All", "home", "u1", 2_000)
-SHOWN = Event("r1", "q", "c", "impression", "2,5", "phone", "home", "u1", "x:b", 0.25, 3_000)
+SHOWN = Event(
+    "r1", "q", "c", "impression", "2,5", "phone", "home", "u1", "x:b", 0.25, "red lamp", "de", 3_000
+)
 CLICK = Event("r1", "q", "c", "click", time=3_001)
 
 
@@ -262,6 +265,7 @@ def test_events_come_out_as_a_log_of_events(store: Store) -> None:
     assert batch.num_rows == 5
     first = batch.to_pylist()[0]
     assert (first["position"], first["propensity"], first["arm"]) == ("2,5", 0.25, "x:b")
+    assert (first["phrase"], first["locale"]) == ("red lamp", "de")
     assert list(store.event_batches(after=3)) == []
     log = join_events(number_events(store.event_batches()))
     assert (len(log), log.duplicates) == (1, 3)  # one impression; three copies of its click
@@ -383,8 +387,8 @@ def test_many_that_open_a_new_database_make_it_once(database: LiveDatabase) -> N
 
 
 def test_a_newer_version_is_refused(database: LiveDatabase, store: Store) -> None:
-    database.execute("UPDATE pinjoin_live SET version = 2")
-    message = "is of version 2; this pinjoin knows versions up to 1. Update pinjoin"
+    database.execute(f"UPDATE pinjoin_live SET version = {tables.VERSION + 1}")
+    message = f"knows versions up to {tables.VERSION}. Update pinjoin"
     with pytest.raises(VersionError, match=message):
         open_store(database.where)
     with pytest.raises(VersionError, match=message):  # also one that was open before
@@ -398,27 +402,51 @@ def test_an_older_version_is_brought_up_to_date(
 ) -> None:
     with open_store(database.where) as old:
         submit(old, saved("k"))
+        now = tables.VERSION
         steps = {
-            1: ("ALTER TABLE pinjoin_saves ADD COLUMN colour TEXT",),
-            2: ("UPDATE pinjoin_saves SET colour = 'red'", "UPDATE pinjoin_live SET folded = 1"),
-        }
-        monkeypatch.setattr(tables, "VERSION", 3)
+            now: ("ALTER TABLE pinjoin_saves ADD COLUMN colour TEXT",),
+            now + 1: (
+                "UPDATE pinjoin_saves SET colour = 'red'", "UPDATE pinjoin_live SET folded = 1",
+            ),
+        }  # fmt: skip
+        monkeypatch.setattr(tables, "VERSION", now + 2)
         monkeypatch.setattr(tables, "STEPS", steps)
-        with pytest.raises(VersionError, match="is of version 1, this pinjoin needs 3. Open it"):
+        message = f"is of version {now}, this pinjoin needs {now + 2}. Open it"
+        with pytest.raises(VersionError, match=message):
             old.tail(0)
         with open_store(database.where) as new:
             assert new.identity == old.identity
-            assert new.state() == (3, old.identity, 1, 1, 0)
+            assert new.state() == (now + 2, old.identity, 1, 1, 0)
         assert database.execute("SELECT colour FROM pinjoin_saves") == [("red",)]
+
+
+def test_events_of_version_1_come_without_phrase_and_locale(database: LiveDatabase) -> None:
+    with open_store(database.where) as old:
+        submit(old, Submission("a", (SHOWN,)))
+    database.execute(
+        "ALTER TABLE pinjoin_events DROP COLUMN phrase",
+        "ALTER TABLE pinjoin_events DROP COLUMN locale",
+        "UPDATE pinjoin_live SET version = 1",
+    )
+    with open_store(database.where) as new:
+        submit(new, Submission("b", (SHOWN,)))
+        found = pa.Table.from_batches(new.event_batches()).select(
+            ["request_id", "phrase", "locale"]
+        )
+    assert [list(row.values()) for row in found.to_pylist()] == [
+        [SHOWN.request_id, None, None],
+        [SHOWN.request_id, "red lamp", "de"],
+    ]
 
 
 def test_a_step_that_fails_changes_nothing(
     database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(database.where).close()
-    monkeypatch.setattr(tables, "VERSION", 2)
-    steps = {1: ("ALTER TABLE pinjoin_saves ADD COLUMN colour TEXT", "SELECT * FROM nowhere")}
-    monkeypatch.setattr(tables, "STEPS", steps)
+    now = tables.VERSION
+    monkeypatch.setattr(tables, "VERSION", now + 1)
+    steps = "ALTER TABLE pinjoin_saves ADD COLUMN colour TEXT", "SELECT * FROM nowhere"
+    monkeypatch.setattr(tables, "STEPS", {now: steps})
     with pytest.raises(StoreError, match="nowhere"):
         open_store(database.where)
     monkeypatch.undo()

@@ -67,14 +67,15 @@ class Contents(Lookup):
 
     def navboost(self, name: str) -> Navboost:
         """What people did, as kept under a name: one for all models that count it."""
-        if name not in self._navboosts:
+        if name not in self.navboosts:
             find = self.find_signatures
             opened = open_navboost(self.path, name, self.snapshot.name, find)
-            return self._navboosts.setdefault(name, opened)
-        return self._navboosts[name]
+            return self.navboosts.setdefault(name, opened)
+        return self.navboosts[name]
 
     @cached_property
-    def _navboosts(self) -> dict[str, Navboost]:
+    def navboosts(self) -> dict[str, Navboost]:
+        """Those that were asked for, by name."""
         return {}
 
     def content_of(self, row: int) -> Content:

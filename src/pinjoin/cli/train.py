@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,11 @@ _OF_LOGS = ("database", "maps", "encoding", "control_groups", "model", "c", *_OF
 @click.option("--from-boards", is_flag=True, help="From the catalogue's own boards.")
 @click.option("--events", multiple=True, metavar="FILE…", help="From a log: files and globs.")
 @click.option("--live", is_flag=True, help="From the events of the live database.")
-@click.option("--database", metavar="URL", help="Of the live events; default WORKSPACE/live.db.")
+@click.option(
+    "--database",
+    metavar="FILE_OR_URL",
+    help="Implies --live; $PINJOIN_DATABASE, or else WORKSPACE/live.db, if not told.",
+)
 @click.option(
     "--map", "maps", multiple=True, metavar="COLUMN=COLUMN", help="Your column for one of ours."
 )
@@ -215,14 +220,14 @@ def _read(workspace: Path, given: dict[str, Any], progress: Progress, silently: 
 
 def _open_live(workspace: Path, given: dict[str, Any]) -> Store:
     from pinjoin.core.errors import InputError
-    from pinjoin.live import LIVE_FILE
+    from pinjoin.live import live_database
     from pinjoin.live.store import open_store
 
-    where = given["database"] or workspace / LIVE_FILE
-    if where == workspace / LIVE_FILE and not where.exists():
+    where = live_database(workspace, given["database"] or os.environ.get("PINJOIN_DATABASE"))
+    if isinstance(where, Path) and not where.exists():
         raise InputError(
             f"There is no live database {where}: `pinjoin serve {workspace}` makes it. Give the "
-            "logs of what was shown (--events FILE…), or the database's --database URL."
+            "logs of what was shown (--events FILE…), or the database's --database FILE_OR_URL."
         )
     return open_store(where)
 

@@ -17,7 +17,6 @@ from pinjoin.features.pairs import PAPER_GROUPS, PairConfig
 from pinjoin.ranker import FEATURES, Ranker, feature_config, open_ranker
 from pinjoin.ranking.lambdamart import LambdaMartConfig, fit_lists
 from pinjoin.ranking.model import About
-from pinjoin.ranking.store import COUNT, current_model, load_model
 from pinjoin.training.catalogue import Catalogue
 from pinjoin.training.from_boards import learn
 from pinjoin.training.hidden_mates import BoardTraining, Examples
@@ -59,16 +58,12 @@ def trees(split: Split) -> Scorer:
 def in_use(split: Split) -> Scorer:
     """The model the workspace ranks with, if it was trained on logs."""
     workspace = split.workspace
-    name = current_model(workspace.path)
-    model = None if name in (None, COUNT) else load_model(workspace.path, name)
-    if model is None or model.about.trained_on == "boards":
-        raise NotRun("no model that was trained on logs is in use")
     try:
-        ranker = open_ranker(workspace, name)
+        ranker = open_ranker(workspace)
     except InputError as why:  # it does not fit the catalogue
         raise NotRun(str(why)) from why
-    if ranker is None:
-        raise NotRun("the number of shared boards ranks")
+    if ranker is None or ranker.model.about.trained_on == "boards":
+        raise NotRun("no model that was trained on logs is in use")
     whole = Catalogue.of(workspace, ranker.features.config)
     return Served(split, replace(ranker, features=whole.without(split.held).features), SEEN)
 

@@ -70,6 +70,7 @@ class Built(Workspace):
     def with_more_room(self, rows: int) -> Built:
         """The same, what was written to its rooms included, with room for `rows` new images."""
         larger = Built(self.path, self._plain, rows, self._model)
+        larger.navboosts = self.navboosts  # with the clicks that came since
         used = slice(self.n_images, self.n_images + self.rows)
         for name in self.snapshot.rooms:
             larger.room(name)[used] = self.room(name)[used]

@@ -132,7 +132,7 @@ class Deletion(Change):
 
 @dataclass(frozen=True, slots=True)
 class Event(Change):
-    """A candidate shown for a query, or what was done to it: a row of `data.events.EVENTS`."""
+    """A candidate shown for a query, or what was done to it: a row of `data.events.LOGGED`."""
 
     request_id: str
     query: str
@@ -144,6 +144,8 @@ class Event(Change):
     user_id: str | None = None
     arm: str | None = None  # of the experiment that the request was in
     propensity: float | None = None  # how likely this impression was, as PROPENSITY says
+    phrase: str | None = None  # what the request said the person had searched for
+    locale: str | None = None  # and the person's locale
     time: int | None = None
 
     RULES: ClassVar = {
@@ -157,6 +159,8 @@ class Event(Change):
         "user_id": clean.optional_id,
         "arm": clean.optional_id,
         "propensity": clean.probability,
+        "phrase": clean.text,
+        "locale": clean.optional_id,
         "time": clean.time,
     }
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pinjoin.contents import Contents
 from pinjoin.core.closing import Closing
 from pinjoin.data.events import ACTIONS
 from pinjoin.live.store import Store
-from pinjoin.lookup import Lookup
 from pinjoin.ranking.navboost import Navboost
 
 _POLL_S = 1.0  # how soon what other processes stored is counted
@@ -22,18 +22,12 @@ _log = logging.getLogger(__name__)
 
 
 class LiveClicks(Closing):
-    """Follows the events of a store from what a Navboost has counted already.
+    """Adds the events of a store to every Navboost of a catalogue, also of models opened later."""
 
-    As in a log, each action of an impression counts once, and one whose impression is unknown
-    (or more than 100,000 impressions ago) does not: the next training joins it. Events up to the
-    time that the Navboost was made of are passed over. Nothing else may add to the Navboost.
-    """
-
-    def __init__(self, boost: Navboost, known: Lookup, store: Store) -> None:
-        """known: tells the rows of ids, of what is live as well."""
-        self._boost, self._known, self._store = boost, known, store
-        self._sequence = store.state().pruned
-        self._done: OrderedDict[tuple[str, str], int] = OrderedDict()
+    def __init__(self, known: Contents, store: Store) -> None:
+        """known: tells the Navboosts in use, and the rows of ids, of what is live as well."""
+        self._known, self._store = known, store
+        self._counters: dict[str, ClickCounter] = {}
         self._wake, self._closed = threading.Event(), False
         self._failed = False
         self._thread = threading.Thread(target=self._follow, name="live-clicks", daemon=True)
@@ -43,15 +37,6 @@ class LiveClicks(Closing):
         self._store.watch(self._woken)
         self._thread.start()
         return self
-
-    def read_on(self) -> int:
-        """Count what is new; how many events that was."""
-        state = self._store.state()
-        start, counted = max(self._sequence, state.pruned), 0
-        for batch in self._store.event_batches(start, state.last) if state.last > start else ():
-            counted += self._count(batch)
-        self._sequence = state.last
-        return counted
 
     def close(self) -> None:
         """Stop following the store, which stays open."""
@@ -70,7 +55,7 @@ class LiveClicks(Closing):
     def _follow(self) -> None:
         while not self._closed:
             try:
-                self.read_on()
+                self._read_on()
                 self._failed = False
             except Exception as error:  # ranking goes on, and so do tries
                 if not self._failed:
@@ -78,6 +63,36 @@ class LiveClicks(Closing):
                 self._failed = True
             self._wake.wait(_POLL_S)
             self._wake.clear()
+
+    def _read_on(self) -> None:
+        for name, boost in list(self._known.navboosts.items()):
+            if name not in self._counters:
+                self._counters[name] = ClickCounter(boost, self._known, self._store)
+            self._counters[name].read_on()
+
+
+class ClickCounter:
+    """Adds the events of a store to one Navboost, from what it has counted already.
+
+    As in a log, each action of an impression counts once, and one whose impression is unknown
+    (or more than 100,000 impressions ago) does not: the next training joins it. Events up to the
+    time that the Navboost was made of are passed over. Nothing else may add to the Navboost.
+    """
+
+    def __init__(self, boost: Navboost, known: Contents, store: Store) -> None:
+        """known: tells the rows of ids, of what is live as well."""
+        self._boost, self._known, self._store = boost, known, store
+        self._sequence = store.state().pruned
+        self._done: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def read_on(self) -> int:
+        """Count what is new; how many events that was."""
+        state = self._store.state()
+        start, counted = max(self._sequence, state.pruned), 0
+        for batch in self._store.event_batches(start, state.last) if state.last > start else ():
+            counted += self._count(batch)
+        self._sequence = state.last
+        return counted
 
     def _count(self, batch: pa.RecordBatch) -> int:
         rows = {name: self._known.find_all(batch.column(name)) for name in ("query", "candidate")}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pinjoin.data.events import EVENTS
+from pinjoin.data.events import LOGGED
 from pinjoin.data.schema import BOARDS, PINS, TIMESTAMP
 from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns
 from pinjoin.live.errors import PrunedError, StoreError
@@ -27,7 +27,7 @@ DELETIONS = pa.schema(
 )
 """Columns of the takedowns."""
 
-LIVE_EVENTS = pa.schema([*EVENTS, pa.field("arm", pa.string())])
+LIVE_EVENTS = pa.schema([*LOGGED, pa.field("arm", pa.string())])
 """Columns of live events: those of a log, and the experiment's arm."""
 
 _SCHEMAS = {Save: PINS, Board: BOARDS, Deletion: DELETIONS, Event: LIVE_EVENTS}

@@ -12,10 +12,15 @@ from pinjoin.live.database import Database
 from pinjoin.live.errors import StoreError, VersionError
 from pinjoin.live.sql import sa
 
-VERSION = 1
+VERSION = 2
 """Of the tables below."""
 
-STEPS: Mapping[int, tuple[str, ...]] = {}
+STEPS: Mapping[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE pinjoin_events ADD COLUMN phrase TEXT",
+        "ALTER TABLE pinjoin_events ADD COLUMN locale TEXT",
+    ),
+}
 """STEPS[n]: the statements that make version n + 1 of version n, for both databases."""
 
 _CLOCKS = ("created_at", "time")

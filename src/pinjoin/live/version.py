@@ -206,6 +206,10 @@ class Version(Workspace):
         return self._built.navboost(name)
 
     @cached_property
+    def navboosts(self) -> dict[str, Navboost]:
+        return self._built.navboosts
+
+    @cached_property
     def board_categories(self) -> npt.NDArray[np.uint16]:
         known, shown = self._built.board_categories, self._ledger.boards_shown
         new = [shown[board]["category"] for board in range(len(known), self.n_boards)]

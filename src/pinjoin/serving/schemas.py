@@ -133,6 +133,8 @@ class EventIn(BaseModel):
     user_id: str | None = None
     arm: str | None = Field(None, description="That of the answer.")
     propensity: float | None = Field(None, description="How likely it was to be shown there.")
+    phrase: str | None = Field(None, description="The request's q.", examples=["red lamp"])
+    locale: str | None = Field(None, description="The request's locale.", examples=["de"])
     time: int | None = Field(None, description="Unix seconds; left out: now.")
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,12 +73,14 @@ class Now(NamedTuple):
 class Opened:
     """A snapshot in use, with what is live on top of it."""
 
-    def __init__(self, live: LiveWorkspace, store: Store | None) -> None:
+    def __init__(
+        self, live: LiveWorkspace, store: Store | None, models: Collection[str] = ()
+    ) -> None:
+        """models: that rank besides the one in use. Raises InputError for one that cannot."""
         self.live = live
-        boost = None if live.ranker is None else live.ranker.navboost
-        self._clicks = None if boost is None or store is None else LiveClicks(boost, live, store)
-        if self._clicks is not None:
-            self._clicks.start()
+        for model in (None, *models):
+            live.ranker_of(model)
+        self._clicks = None if store is None else LiveClicks(live, store).start()
         self._heads: dict[int, bytes] = {}
 
     @property
@@ -108,7 +111,7 @@ class Switch:
     """Holds what is served, and the live store. For the event loop."""
 
     def __init__(self, path: Path, config: ServeConfig, metrics: Metrics) -> None:
-        """Raises SnapshotError, StoreError."""
+        """Raises SnapshotError, StoreError, and InputError for a model that cannot rank."""
         self._path, self._config, self._metrics = path, config, metrics
         open_snapshot(path)  # before a database is made where there is nothing to serve
         self._wanted = self._now_wanted()
@@ -217,7 +220,9 @@ class Switch:
         return Wanted(current_name(self._path), model)
 
     def _open(self) -> Opened:
-        return Opened(open_live(self._path, self.store, model=self._config.model), self.store)
+        config, store = self._config, self.store
+        live = open_live(self._path, store, model=config.model)
+        return Opened(live, store, set(config.arms.values()))
 
     def _open_warm(self) -> Opened:
         opened = self._open()
