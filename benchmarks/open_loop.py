@@ -33,6 +33,9 @@ CONNECTIONS = 900
 GRACE_S = 5.0
 """How long to wait for the last answers."""
 
+IDLE_S = 2.0
+"""After which a connection is not used again: the server hangs up after five."""
+
 
 class OverloadedError(Exception):
     """More requests wait than there may be connections."""
@@ -44,6 +47,7 @@ class Connection:
 
     socket: socket.socket
     due: float = 0.0
+    idle_since: float = 0.0
     received: bytearray = field(default_factory=bytearray)
 
     def ask(self, request: bytes, due: float) -> None:
@@ -113,9 +117,18 @@ class Load:
     def _ask(self, due: float) -> None:
         if not self._idle and len(self._busy) >= CONNECTIONS:
             raise OverloadedError
-        connection = self._idle.pop() if self._idle else self._connect()
+        connection = self._connection()
         connection.ask(next(self._requests), due)
         self._busy[connection.socket] = connection
+
+    def _connection(self) -> Connection:
+        """The one that was used last, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if time.perf_counter() - connection.idle_since < IDLE_S:
+                return connection
+            connection.socket.close()
+        return self._connect()
 
     def _connect(self) -> Connection:
         made = socket.create_connection(self._address)
@@ -131,6 +144,7 @@ class Load:
             if (status := connection.read()) is not None:
                 self.latencies.append(now - connection.due)
                 self.statuses[status] += 1
+                connection.idle_since = now
                 self._idle.append(self._busy.pop(one))
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pinjoin.candidates.nearest import INVERTED, TextNeighbours
 from pinjoin.candidates.picture_index import IndexChoice, Indexed, save_index
-from pinjoin.core.errors import InputError, PinjoinError, check
+from pinjoin.core.errors import InputError, check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data.fetch import FetchConfig
@@ -45,12 +45,9 @@ from pinjoin.joins.pinjoins import (
 )
 from pinjoin.joins.signatures import signature_of_images
 from pinjoin.live import LIVE_FILE
-from pinjoin.ranker import features_of
-from pinjoin.ranking.store import COUNT, current_model, load_model, save_model
-from pinjoin.recommender import Workspace, open_workspace
 from pinjoin.snapshot.tables import Rows
 from pinjoin.snapshot.writer import SnapshotWriter
-from pinjoin.training.from_boards import train_from_boards
+from pinjoin.training.after_build import train_after_build
 
 Signature = Literal["reference", "pixels", "perceptual"]
 
@@ -199,7 +196,7 @@ def build(
         path = writer.commit(counts, progress)
         if live is not None:
             live.mark_folded()
-        model = _train(workspace, path.name, progress) if train else None
+        model = train_after_build(workspace, path.name, progress) if train else None
         return BuildSummary(
             snapshot=path.name,
             **counts,
@@ -214,31 +211,6 @@ def build(
             image_faults=dict(image_rejects.dropped_values),
             rejects_file=str(rejects.path) if rejects.count + len(rejects.dropped_values) else None,
         )
-
-
-def _train(workspace: Path, snapshot: str, progress: Progress) -> str | None:
-    """Learn to rank the new snapshot from its boards; None where they are too few."""
-    opened = open_workspace(workspace, snapshot, model=COUNT)
-    name = f"boards-{snapshot}"
-    try:
-        model = train_from_boards(opened, name=name, progress=progress)
-    except InputError:
-        return None
-    save_model(workspace, model, use=not _fits(opened))
-    return name
-
-
-def _fits(opened: Workspace) -> bool:
-    """Whether the order in use was chosen by somebody and fits the new snapshot."""
-    current = current_model(opened.path)
-    if current is None or current == COUNT:
-        return current == COUNT
-    try:
-        model = load_model(opened.path, current)
-        features_of(model, opened)
-    except PinjoinError:
-        return False
-    return model.about.trained_on != "boards"
 
 
 def _absolute(folder: Path | str | None) -> str | None:

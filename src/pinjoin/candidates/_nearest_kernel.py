@@ -20,7 +20,7 @@ _GROUP = _U(6)
 _LINE = _U(8)  # uint64 words of a cache line
 _AHEAD = _U(6)  # rows met at random that are asked for before they are needed
 _MARKS = 1 << 16
-_STREAM = _U(1024)  # words ahead, where rows come in order: past what the processor does itself
+_STREAM = _U(256)  # words ahead, where rows come in order: 2 KB, mostly of the same page
 
 
 @intrinsic

@@ -105,8 +105,8 @@ def _is_plain_id(value: Any) -> bool:
         type(value) is str
         and value.isascii()
         and value.isprintable()
+        and value.strip() is value
         and value not in _MISSING
-        and " " not in (value[0], value[-1])
         and value[-2:] != ".0"
         and len(value) <= ID_LIMIT
     )

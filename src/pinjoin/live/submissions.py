@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from pinjoin.core.errors import InputError
@@ -49,14 +51,18 @@ class Submission:
 
     def digest(self) -> bytes:
         """A hash of the content, 16 bytes: what a repetition must have in common."""
-        found = hashlib.blake2b(digest_size=16)
-        for one in self.changes:
-            # By name and without what is missing, so that a new column changes no digest. No
-            # value is empty or has a NUL, so no two contents look alike.
-            pairs = zip(one.RULES, one.values, strict=True)
-            content = "\0".join([f"{name}\0{value}" for name, value in pairs if value is not None])
-            found.update(f"{type(one).__name__}\0{content}\0\0".encode())
-        return found.digest()
+        content = []
+        for kind, alike in groupby(self.changes, type):
+            columns = list(zip(*[one.values for one in alike], strict=True))
+            # Without columns that nobody filled, so that a new one changes no digest.
+            nothing = (None,) * len(columns[0])
+            filled = {
+                name: column
+                for name, column in zip(kind.RULES, columns, strict=True)
+                if column != nothing
+            }
+            content.append((kind.__name__, filled))
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).digest()
 
 
 class Receipt(NamedTuple):
