@@ -52,7 +52,7 @@ class Submission:
     def digest(self) -> bytes:
         """A hash of the content, 16 bytes: what a repetition must have in common."""
         content = []
-        for kind, alike in groupby(self.changes, type):
+        for kind, alike in groupby(self.changes, lambda one: type(one)):
             columns = list(zip(*[one.values for one in alike], strict=True))
             # Without columns that nobody filled, so that a new one changes no digest.
             nothing = (None,) * len(columns[0])
