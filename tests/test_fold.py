@@ -18,6 +18,7 @@ from test_build import BOARDS, PINS, write
 import pinjoin
 from pinjoin.cli.build import build as build_command
 from pinjoin.core.errors import ConfigError, InputError
+from pinjoin.core.ids import as_ids
 from pinjoin.folding import Folded
 from pinjoin.live.changes import Board, Deletion, Save
 from pinjoin.live.errors import StoreError
@@ -130,6 +131,25 @@ def test_what_is_taken_down_stays_away(tmp_path):
     summary = build(tmp_path, "ws", PINS, boards, database=where)
     assert_same(open_snapshot(tmp_path / "ws"), before)
     assert summary.live == Folded(2, 0, 2, 2 + 1, 0), "l1 goes with its image"
+
+
+def test_what_was_taken_down_before_a_build_does_not_come_back_live(tmp_path, database):
+    fill(database.where, *LIVE_BOARDS, LIVE_PINS[1], Deletion("pin", "l2"),
+         Deletion("image", "img/sky.jpg"), Deletion("board", "b4"))  # fmt: skip
+    build(tmp_path, "ws", PINS, BOARDS, database=database.where)
+    with open_store(database.where) as store, open_live(tmp_path / "ws", store) as live:
+        before = live.n_pins
+        again = (Board("b9"), Save("l9", "b9", "img/sky.jpg"), Save("l8", "b4", "img/cup.jpg"),
+                 Save("l7", "b9", "img/cup.jpg"))  # fmt: skip
+        [receipt] = submit(store, Submission("again", again))
+        live.apply_now(receipt.sequence)
+        assert live.find_all(as_ids(["l9", "l8", "img/sky.jpg"])).tolist() == [-1, -1, -1]
+        assert live.find("l7") >= 0
+        assert live.n_pins == before + 1
+        assert live.now.is_taken_down("pin", "l2")
+        assert live.now.is_taken_down("board", "b4")
+    build(tmp_path, "ws", PINS, BOARDS, database=database.where)
+    assert open_snapshot(tmp_path / "ws").manifest.counts["pins"] == before + 1, "a build agrees"
 
 
 def test_what_was_live_is_the_same_once_it_is_folded(tmp_path, database):

@@ -15,6 +15,7 @@ from test_build import build
 import pinjoin
 from pinjoin.data.event_log import join_events, number_events
 from pinjoin.data.events import EVENTS
+from pinjoin.live import clicks
 from pinjoin.live.changes import Event
 from pinjoin.live.clicks import ClickCounter, LiveClicks
 from pinjoin.live.store import Store, open_store
@@ -82,12 +83,12 @@ def test_live_events_count_as_in_a_log_that_holds_them(
     log = counted(workspace, before)
     boost = Navboost(whole.rates, table=at(whole, before, workspace), places=whole.places)
     assert len(log.table)
-    clicks = ClickCounter(boost, workspace, store)
+    counter = ClickCounter(boost, workspace, store)
     cut = len(after) // 3
     for part in (after[:cut], after[cut:]):
         submit(store, part)
-        clicks.read_on()
-    assert clicks.read_on() == 0
+        counter.read_on()
+    assert counter.read_on() == 0
     rows = np.arange(workspace.n_images)
     for query in range(workspace.n_images):
         np.testing.assert_allclose(boost.values(query, rows), whole.values(query, rows), atol=1e-12)
@@ -147,13 +148,36 @@ def test_a_thread_counts_what_comes_soon_after_for_every_model(
     assert boost.sums(query, [row])[1][0] == pytest.approx(2 * 0.1)
 
 
+def test_an_error_in_between_counts_nothing_twice(
+    workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boost, query, row = Navboost(np.array([0.1])), *map(workspace.find, NAMES[:2])
+    counter, there = ClickCounter(boost, workspace, store), store.event_batches
+    monkeypatch.setattr(clicks, "_AT_ONCE", 2)
+    monkeypatch.setattr(clicks, "_KEPT", 1)  # impressions: earlier ones are forgotten
+    for request in range(6):
+        submit(store, [event(request, 0, 1)])
+
+    def batches(after: int, end: int) -> Iterator[pa.RecordBatch]:
+        yield from there(after, end)
+        if end == 4:
+            raise OSError("the disk is gone")
+
+    monkeypatch.setattr(store, "event_batches", batches)
+    with pytest.raises(OSError, match="gone"):
+        counter.read_on()
+    monkeypatch.setattr(store, "event_batches", there)
+    assert counter.read_on() == 4
+    assert boost.sums(query, [row])[1][0] == pytest.approx(6 * 0.1)
+
+
 def test_a_database_that_is_away_is_tried_again(
     workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     boost, query, row = Navboost(np.array([0.1])), *map(workspace.find, NAMES[:2])
     monkeypatch.setattr(workspace, "navboosts", {"log": boost})
-    clicks, there = LiveClicks(workspace, store), store.event_batches
+    following, there = LiveClicks(workspace, store), store.event_batches
     away = [True]
 
     def batches(*given: int) -> Iterator[pa.RecordBatch]:
@@ -162,7 +186,7 @@ def test_a_database_that_is_away_is_tried_again(
         return there(*given)
 
     monkeypatch.setattr(store, "event_batches", batches)
-    with clicks:
+    with following:
         submit(store, [event(1, 0, 1)])
         assert soon(lambda: "the disk is gone" in caplog.text)
         away[0] = False

@@ -149,6 +149,35 @@ def test_an_image_is_described_by_the_pins_it_has_left(client):
     assert pin_of_image() == pins[1]["pin_id"]
 
 
+def test_an_image_is_not_found_by_the_title_of_a_pin_that_is_gone(client):
+    known = client.app.state.service.workspace
+    row = next(row for row in range(known.n_images) if known.n_pins_of(row) > 1)
+    [image] = known.describe([row])
+    word = image["title"][1:-1]  # no word, so that only titles have it
+    found = lambda: image["signature"] in client.get(f"/v1/search?n=100&q={word}").text  # noqa: E731
+    assert found()
+    for pin in client.get(f"/v1/pins/{image['signature']}").json()["pins"]:
+        if word in (pin["title"] or "") and known.n_pins_of(row) > 1:
+            client.delete(f"/v1/pins/{pin['pin_id']}")
+            known = client.app.state.service.workspace
+    [left] = known.describe([row])
+    assert found() == (word in (left["title"] or ""))
+
+
+def test_what_was_taken_down_cannot_be_saved_again(client):
+    ids = signatures_of(client)
+    board = save(client, id=ids[0], board={"title": "Mine"}).json()["board_id"]
+    client.delete(f"/v1/images/{ids[5]}")
+    again = save(client, image=ids[5], board_id=board)
+    assert "image" in error_of(again, 409, "taken_down")["message"]
+    pin = save(client, id=ids[1], board_id=board).json()["pin_id"]
+    client.delete(f"/v1/pins/{pin}")
+    again = save(client, id=ids[1], board_id=board, pin_id=pin)
+    assert pin in error_of(again, 409, "taken_down")["message"]
+    client.delete(f"/v1/boards/{board}")
+    error_of(save(client, id=ids[1], board={"title": "Mine", "board_id": board}), 409, "taken_down")
+
+
 def test_only_a_pin_is_taken_down_as_one(client):
     error_of(client.delete(f"/v1/pins/{signatures_of(client)[0]}"), 404, "unknown_id")
 
@@ -162,6 +191,8 @@ def test_events_are_stored_with_their_arm(client, shop):
         shown | {"action": "click", "colour": "red"},
         shown | {"action": "impression"},
         "click",
+        shown | {"action": "click", "position": [1, 2]},
+        shown | {"action": "click", "time": int(time.time()) + 1_000_000},
     ]
     headers = {"Idempotency-Key": "e1"}
     answer = client.post("/v1/events", json={"events": batch}, headers=headers).json()
@@ -171,6 +202,8 @@ def test_events_are_stored_with_their_arm(client, shop):
     assert "'colour' is none of" in problems[3]
     assert "position is missing" in problems[4]
     assert "must be an object" in problems[5]
+    assert "position must be a whole number" in problems[6]
+    assert "time must not be in the future" in problems[7]
     again = client.post("/v1/events", json={"events": batch}, headers=headers).json()
     assert (again["stored"], again["repeated"]) == (2, True)
     with open_store(shop / "live.db") as store:

@@ -14,6 +14,7 @@ from typing import Any
 from serving_fixtures import client_of, signatures_of
 
 from pinjoin.ranking.store import COUNT, model_names, use_model
+from pinjoin.serving import switching
 from pinjoin.snapshot.manifest import MANIFEST_FILE
 from pinjoin.snapshot.reader import read_manifest
 from pinjoin.snapshot.store import rollback
@@ -111,6 +112,22 @@ def test_a_damaged_snapshot_is_not_switched_to(shop):
         assert 'outcome="failed"} 1.0' in client.get("/metrics").text
         rollback(shop, first)
         until(lambda: client.get("/readyz").json()["problem"] is None)
+
+
+def test_what_cannot_be_switched_to_is_let_go_of(shop, monkeypatch):
+    [learned] = model_names(shop)
+    monkeypatch.setattr(switching, "_AGAIN_S", 0.0)
+    arms = {"a": COUNT, "b": learned}
+    with client_of(shop, experiment="ranker", arms=arms) as client:
+        (shop / "models" / f"{learned}.json").rename(shop / "away.json")
+        first = current_name(shop)
+        add_snapshot(shop)
+        failed = 'pinjoin_snapshot_switches_total{outcome="failed"}'
+        until(lambda: f"{failed} 3.0" in client.get("/metrics").text)
+        names = [one.name for one in threading.enumerate()]
+        assert names.count("live-overlay") <= 2, "that of what is served; one may be opening"
+        path = f"/v1/related/{signatures_of(client)[0]}"
+        assert client.get(path).json()["snapshot"] == first
 
 
 def test_another_model_is_noticed(shop):

@@ -64,6 +64,16 @@ class Lookup:
         """Image rows that `describe` may tell other things of than the snapshot does."""
         return ()
 
+    @property
+    def waiting_pins(self) -> Container[str]:
+        """Ids of pins that were saved and are not yet on their image: its picture or its board
+        must come first."""
+        return ()
+
+    def is_taken_down(self, kind: str, id: str) -> bool:
+        """Whether a pin, a board or an image (its signature) may not come back."""
+        return False
+
     def describe(self, rows: UInt32s | Sequence[int]) -> list[dict[str, Any]]:
         """signature, pin_id, image and title of image rows."""
         return self._images.dicts(np.asarray(rows), ["signature", "pin_id", "image", "title"])
@@ -93,10 +103,15 @@ class Lookup:
 
     def find_board(self, board_id: str) -> int:
         """The row of a board. Raises UnknownIdError."""
-        row = self._board_ids.find(board_id)
-        if row is None:
-            raise UnknownIdError(board_id, self._board_ids.close_matches(board_id))
+        row = self.board_row(board_id)
+        if row < 0:
+            raise UnknownIdError(board_id, self.board_suggestions(board_id))
         return row
+
+    def board_row(self, board_id: str) -> int:
+        """The row of a board; −1: there is none."""
+        row = self._board_ids.find(board_id)
+        return -1 if row is None else row
 
     def signatures(self) -> pa.ChunkedArray:
         """The signatures of all PinJoins, in row order."""
@@ -182,3 +197,7 @@ class Lookup:
         some tenths of a second."""
         both = [*self._pin_ids.close_matches(id, 2), *self._signatures.close_matches(id, 2)]
         return list(dict.fromkeys(both))[:3]
+
+    def board_suggestions(self, id: str) -> list[str]:
+        """Known board ids that an id may be a slip of; as slow."""
+        return self._board_ids.close_matches(id)

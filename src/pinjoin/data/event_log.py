@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -166,8 +167,9 @@ class EventLog:
 
     @property
     def until(self) -> int | None:
-        """The latest time of an impression (unix seconds); None without times."""
-        known = self.time[self.time != NO_TIME]
+        """The latest time of an impression (unix seconds) but for those in the future, where a
+        clock was wrong; None without times."""
+        known = self.time[(self.time != NO_TIME) & (self.time <= time.time())]
         return int(known.max()) if len(known) else None
 
     @property

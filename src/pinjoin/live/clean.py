@@ -72,8 +72,8 @@ def time(value: Any, name: str) -> int | None:
 
 def position(value: Any, name: str) -> str | None:
     """A position as in a log of events, or None."""
-    if value is None or value in _PLACES:
-        return value  # type: ignore[no-any-return]
+    if value is None or (type(value) is str and value in _PLACES):
+        return value
     if not isinstance(value, str) or not _PLACE.fullmatch(value):
         raise ValueError(f'{name} must be a whole number ≥ 0 or "row,column", as text')
     return _ZEROS.sub(r"\1\2", value)

@@ -16,6 +16,7 @@ from pinjoin.live.store import Store
 from pinjoin.ranking.navboost import Navboost
 
 _POLL_S = 1.0  # how soon what other processes stored is counted
+_AT_ONCE = 100  # submissions read at once
 _KEPT = 100_000  # impressions whose repeats are told and whose clicks are waited for
 
 _log = logging.getLogger(__name__)
@@ -87,11 +88,14 @@ class ClickCounter:
 
     def read_on(self) -> int:
         """Count what is new; how many events that was."""
-        state = self._store.state()
-        start, counted = max(self._sequence, state.pruned), 0
-        for batch in self._store.event_batches(start, state.last) if state.last > start else ():
-            counted += self._count(batch)
-        self._sequence = state.last
+        state, counted = self._store.state(), 0
+        start = max(self._sequence, state.pruned)
+        while start < state.last:
+            end = min(start + _AT_ONCE, state.last)
+            # All of it is read before any is counted: an error in between counts nothing twice.
+            batches = list(self._store.event_batches(start, end))
+            counted += sum(map(self._count, batches))
+            start = self._sequence = end
         return counted
 
     def _count(self, batch: pa.RecordBatch) -> int:

@@ -7,7 +7,7 @@ same as a build would have of the same rows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from pinjoin.core.growing_graph import GrowingGraph
 from pinjoin.core.types import NO_ROW, UInt32s
 from pinjoin.joins.references import normalise_references
 from pinjoin.live.built import Built
-from pinjoin.live.changes import Board, Change, Deletion, Save
+from pinjoin.live.changes import DELETABLE, Board, Change, Deletion, Save
 
 GONE = -1
 """In tables from ids to rows: taken down."""
@@ -55,10 +55,14 @@ class Ledger:
     pins, boards, images, references: rows by id, of what is new or gone. pins_of: live pins by
     image row. shown, boards_shown: what is said of rows that are new or changed. gone: image rows
     without pins. touched: rows of images in the order their pins changed. changed: those of new
-    ones, since the caller last emptied it. unsigned: saves that wait for a signature.
+    ones, since the caller last emptied it. unsigned: saves that wait for a signature. waiting: ids
+    of these pins, and of those that wait for their board. taken_down: ids by kind.
     """
 
-    def __init__(self, built: Built, graph: GrowingGraph) -> None:
+    def __init__(
+        self, built: Built, graph: GrowingGraph, down: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """down: (kind, id) of what was taken down before the snapshot was built."""
         self._built, self._graph = built, graph
         self._n_built = built.n_images
         self.pins: dict[str, int] = {}
@@ -76,7 +80,10 @@ class Ledger:
         self._by_picture = built.snapshot.manifest.config["signature"] != "reference"
         self._signatures: dict[str, str] = {}  # by reference, where pictures are signed
         self.unsigned: dict[str, list[_Found]] = defaultdict(list)  # by reference
-        self._taken_down: dict[str, set[str]] = {"pin": set(), "board": set(), "image": set()}
+        self.waiting: set[str] = set()  # ids of pins that are stored and not yet there
+        self.taken_down: dict[str, set[str]] = {kind: set() for kind in DELETABLE}
+        for kind, id in down:
+            self.taken_down[kind].add(id)
         self._waiting: dict[str, list[_Found]] = defaultdict(list)  # for their board
         array = built.snapshot.array
         self._pin_board, self._pin_image = array("pin_board"), array("pin_image")
@@ -121,12 +128,14 @@ class Ledger:
         return (_Found(*found) for found in zip(saves, *columns, strict=True))
 
     def _save(self, found: _Found) -> None:
-        save, gone = found.save, self._taken_down
+        save, gone = found.save, self.taken_down
+        self.waiting.discard(save.pin_id)
         if found.pin >= 0 or save.pin_id in self.pins or save.pin_id in gone["pin"]:
             return  # an id is used once
         signature = self._signature(found)
         if signature is None:  # until its picture was looked at
             self.unsigned[found.reference].append(found)
+            self.waiting.add(save.pin_id)
             return
         if save.board_id in gone["board"] or {signature, found.reference} & gone["image"]:
             return
@@ -135,6 +144,7 @@ class Ledger:
             board = self.boards.get(save.board_id, found.board)
             if board < 0:  # until somebody makes it
                 self._waiting[save.board_id].append(found)
+                self.waiting.add(save.pin_id)
                 return
         image = self._image(found, signature)
         pin = LivePin(save, board, image)
@@ -168,7 +178,7 @@ class Ledger:
 
     def _make(self, board: Board, built: int) -> None:
         id = board.board_id
-        if built >= 0 or id in self.boards or id in self._taken_down["board"]:
+        if built >= 0 or id in self.boards or id in self.taken_down["board"]:
             return
         row = self._graph.add_board()
         self.boards_shown[row] = dict(zip(Board.RULES, board.values, strict=True))
@@ -178,9 +188,10 @@ class Ledger:
 
     def _take_down(self, deletion: Deletion) -> None:
         kind, id = deletion.kind, deletion.id
-        if id in self._taken_down[kind]:
+        if id in self.taken_down[kind]:
             return
-        self._taken_down[kind].add(id)
+        self.taken_down[kind].add(id)
+        self.waiting.discard(id if kind == "pin" else "")
         pairs = {"pin": self._drop_pin, "board": self._drop_board, "image": self._drop_image}
         off = np.array(list(pairs[kind](id)), np.uint32).reshape(-1, 2)
         self._graph.remove(off[:, 0], off[:, 1])
@@ -195,7 +206,7 @@ class Ledger:
             yield from self._drop_pins(image, [], live)
 
     def _drop_board(self, id: str) -> Iterator[_Pair]:
-        self._waiting.pop(id, None)
+        self.waiting -= {found.save.pin_id for found in self._waiting.pop(id, ())}
         [built] = self._built.find_in_snapshot("board", [id])
         board = self.boards.get(id, built)
         self.boards[id] = GONE

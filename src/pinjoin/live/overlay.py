@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +32,21 @@ class Overlay:
     """
 
     def __init__(
-        self, path: Path, snapshot: Snapshot, sequence: int, model: str | None, rows: int = ROOM
+        self,
+        path: Path,
+        snapshot: Snapshot,
+        sequence: int,
+        model: str | None,
+        rows: int = ROOM,
+        down: Iterable[tuple[str, str]] = (),
     ) -> None:
+        """sequence: of the live part, up to which the snapshot has everything; down: (kind, id)
+        of what was taken down until then."""
         self._built = built = Built(path, snapshot, rows, model)
         self._graph = GrowingGraph(
             built.incidence, built.lists("board_images"), built.lists("image_boards")
         )
-        self._ledger = Ledger(built, self._graph)
+        self._ledger = Ledger(built, self._graph, down)
         self._describer = Describer(built, self._ledger, self._graph)
         self._answers = FilterAnswers(self._ledger.touched)
         looks = None if built.pictures is None else self._encoder

@@ -102,6 +102,11 @@ class Store(Closing):
         pins, boards, deletions = (read_table(self._tables, kind, end) for kind in kinds)
         return LivePart(self.identity, end, pins, boards, deletions)
 
+    def takedowns(self, up_to: int) -> list[tuple[str, str]]:
+        """(kind, id) of all that was taken down up to a sequence: it stays down."""
+        table = read_table(self._tables, Deletion, self._end(up_to))
+        return list(zip(table["kind"].to_pylist(), table["id"].to_pylist(), strict=True))
+
     def event_batches(self, after: int = 0, up_to: int | None = None) -> Iterator[pa.RecordBatch]:
         """Events in the order they were stored, in the schema LIVE_EVENTS; none is empty.
 

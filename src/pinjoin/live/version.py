@@ -20,7 +20,6 @@ from pinjoin.candidates.cooccurrence import Cooccurrence
 from pinjoin.candidates.copies import HammingCopies
 from pinjoin.candidates.growing import GrowingHamming, GrowingText
 from pinjoin.candidates.retrieval import Retrieval
-from pinjoin.core.errors import UnknownIdError
 from pinjoin.core.ids import IdIndex, as_ids
 from pinjoin.core.incidence import Graph
 from pinjoin.core.types import Int64s, PinJoin, UInt32s
@@ -34,7 +33,7 @@ from pinjoin.filters import Filters
 from pinjoin.joins.references import normalise_references
 from pinjoin.live.built import Built
 from pinjoin.live.filters import FilterAnswers, LiveFilters
-from pinjoin.live.ledger import GONE, Ledger, LivePin
+from pinjoin.live.ledger import Ledger, LivePin
 from pinjoin.live.rows import LiveRows
 from pinjoin.ranker import Ranker
 from pinjoin.ranking.navboost import Navboost
@@ -75,6 +74,13 @@ class Version(Workspace):
     def redescribed(self) -> Container[int]:
         return self._ledger.shown
 
+    @property
+    def waiting_pins(self) -> Container[str]:
+        return self._ledger.waiting
+
+    def is_taken_down(self, kind: str, id: str) -> bool:
+        return id in self._ledger.taken_down[kind]
+
     def pinjoin(self, row: int, most: int | None = None) -> PinJoin:
         [image] = self.describe([row])
         built = self._ledger.built_pins(row)[:most]
@@ -91,15 +97,10 @@ class Version(Workspace):
         live = _as_rows(self._ledger.pins_of.get(row, ()), columns)
         return self._pins.dicts(self._ledger.built_pins(row), columns) + live
 
-    def find_board(self, board_id: str) -> int:
-        known = self._ledger.boards
-        row = known.get(board_id)
-        if row is None:
-            row = self._board_ids.find(board_id)
-        if row is None or not 0 <= row < self.n_boards:
-            close = self._board_ids.close_matches(board_id)
-            raise UnknownIdError(board_id, [id for id in close if known.get(id) != GONE])
-        return row
+    def board_row(self, board_id: str) -> int:
+        row = self._ledger.boards.get(board_id)
+        row = super().board_row(board_id) if row is None else row
+        return row if row < self.n_boards else -1
 
     def signatures(self) -> pa.ChunkedArray:
         """The signatures of all PinJoins, in row order; null where one is taken down."""
@@ -167,6 +168,9 @@ class Version(Workspace):
         return [
             one for one, row in zip(close, self.find_all(as_ids(close)), strict=True) if row >= 0
         ]
+
+    def board_suggestions(self, id: str) -> list[str]:
+        return [one for one in super().board_suggestions(id) if self.board_row(one) >= 0]
 
     # ---- contents ----
 

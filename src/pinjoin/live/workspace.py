@@ -35,7 +35,9 @@ class LiveWorkspace(Closing, Workspace):
         self, path: Path, snapshot: Snapshot, store: Store | None, model: str | None = None
     ) -> None:
         self._store = store
-        self._overlay = Overlay(path, snapshot, _sequence_in(snapshot, store), model)
+        folded = _sequence_in(snapshot, store)
+        down = store.takedowns(folded) if store is not None and folded else ()
+        self._overlay = Overlay(path, snapshot, folded, model, down=down)
         self._applied = threading.Condition()
         self._asked = False  # to look now, not only when it is time
         self._closed = False

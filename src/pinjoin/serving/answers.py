@@ -80,7 +80,7 @@ def related_to_board(
 ) -> bytes:
     """More ideas for a board. Raises UnknownIdError, and ApiError if nothing is on it."""
     known = now.known
-    images = known.board(known.find_board(id)).images
+    images = known.board(now.find_board(id)).images
     if not len(images):
         raise ApiError(422, "empty_board", f"Nothing is on the board {id!r} yet.")
     some = np.linspace(0, len(images) - 1, min(config.most_ids, len(images))).astype(int)
@@ -155,7 +155,7 @@ def pin(now: Now, id: str) -> bytes:
 def board(now: Now, id: str, n: int, cursor: str | None) -> bytes:
     """A board and a page of the images on it, most popular first."""
     known = now.known
-    found = known.board(known.find_board(id))
+    found = known.board(now.find_board(id))
     start = place_of(cursor, "board", id)
     about = {
         "snapshot": known.snapshot.name,

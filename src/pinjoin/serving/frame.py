@@ -16,6 +16,7 @@ import pinjoin
 from pinjoin.recommender import Workspace
 from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.made_of import signed
+from pinjoin.serving.switching import Now
 from pinjoin.serving.views import Links, Views, counted
 from pinjoin.stats import percent
 
@@ -32,20 +33,21 @@ class Visit:
     """One request for a page. `user` is a number that a browser has until it is closed."""
 
     request: Request
+    now: Now
     views: Views
     user: str
 
     @classmethod
-    def of(cls, request: Request, known: Workspace) -> Visit:
+    def of(cls, request: Request, now: Now) -> Visit:
         user = request.cookies.get(_VISITOR, "")
         if not _VISITOR_FORM.fullmatch(user):
             user = uuid.uuid4().hex
         base = request.scope.get("root_path", "").rstrip("/")
-        return cls(request, Views(known, Links(base)), user)
+        return cls(request, now, Views(now.known, Links(base)), user)
 
     @property
     def known(self) -> Workspace:
-        return self.views.workspace
+        return self.now.known
 
     @property
     def id(self) -> str:

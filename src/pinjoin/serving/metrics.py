@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -12,7 +13,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -52,21 +53,32 @@ class Metrics:
         )  # fmt: skip
         self.images = Gauge(
             "pinjoin_images", "Images of the snapshot that is served.", registry=registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
         )  # fmt: skip
         self.opened_at = Gauge(
             "pinjoin_snapshot_opened_timestamp_seconds", "When what is served was opened.",
-            registry=registry, multiprocess_mode="min",
+            registry=registry, multiprocess_mode="livemin",
         )  # fmt: skip
         self.database = Gauge(
             "pinjoin_database_up", "1: the live database answers.", registry=registry,
-            multiprocess_mode="min",
+            multiprocess_mode="livemin",
         )  # fmt: skip
 
     def text(self) -> bytes:
         """All of it, of all processes."""
         if FOLDER not in os.environ:
             return generate_latest(self._registry)
+        _forget_the_dead(Path(os.environ[FOLDER]))
         whole = CollectorRegistry()
         MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
         return generate_latest(whole)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Gauges of a worker that was killed would be told for ever."""
+    pids = {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}
+    for pid in pids:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

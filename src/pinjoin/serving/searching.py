@@ -55,7 +55,16 @@ def _by_beginning(known: Workspace, words: str) -> UInt32s:
     rows = np.flatnonzero(either.to_numpy(zero_copy_only=False))[:_MOST]
     there = known.find_signatures(images["signature"].take(pa.array(rows))) >= 0
     found: UInt32s = rows[there].astype(np.uint32)
-    return found
+    return np.array([row for row in found.tolist() if _still_fits(known, row, words)], np.uint32)
+
+
+def _still_fits(known: Workspace, row: int, words: str) -> bool:
+    """Not where the pin that said so was taken down since."""
+    if row not in known.redescribed:
+        return True
+    [image] = known.describe([row])
+    title = (image["title"] or "").lower()
+    return words.lower() in title or image["pin_id"].startswith(words)
 
 
 def _distinct(parts: list[UInt32s]) -> UInt32s:

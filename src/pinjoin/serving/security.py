@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from pinjoin.serving.config import ServeConfig
@@ -97,7 +96,7 @@ class Gate:
         origin = headers.get(b"origin")
         if origin is None or _text(origin) in self._origins:
             return
-        if urlsplit(_text(origin)).netloc != host:
+        if _text(origin).partition("://")[2] != host:  # it has no path
             message = "This server takes nothing from pages of that origin."
             raise ApiError(403, "foreign_origin", message)
 
@@ -126,13 +125,7 @@ def _secret(headers: Headers) -> str | None:
         return bearer.strip()
     if b"x-api-key" in headers:
         return _text(headers[b"x-api-key"])
-    if COOKIE.encode() not in headers.get(b"cookie", b""):
-        return None
-    try:
-        cookie = SimpleCookie(_text(headers[b"cookie"])).get(COOKIE)
-    except CookieError:
-        return None
-    return cookie.value if cookie else None
+    return cookie_parser(_text(headers.get(b"cookie"))).get(COOKIE)
 
 
 def _text(header: Any) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,16 +58,24 @@ class Now(NamedTuple):
         """The row of an image. UnknownIdError, with close ids unless others are looked for."""
         row = int(self.known.find_all(as_ids([id]))[0])
         if row < 0:
-            raise UnknownIdError(id, self._close_to(id))
+            raise UnknownIdError(id, _close_to(id, self.known.suggestions))
         return row
 
-    def _close_to(self, id: str) -> list[str]:
-        if len(id) > _SLIP or not _SUGGESTING.acquire(blocking=False):
-            return []
-        try:
-            return self.known.suggestions(id)
-        finally:
-            _SUGGESTING.release()
+    def find_board(self, id: str) -> int:
+        """The row of a board, likewise."""
+        row = self.known.board_row(id)
+        if row < 0:
+            raise UnknownIdError(id, _close_to(id, self.known.board_suggestions))
+        return row
+
+
+def _close_to(id: str, look: Callable[[str], list[str]]) -> list[str]:
+    if len(id) > _SLIP or not _SUGGESTING.acquire(blocking=False):
+        return []
+    try:
+        return look(id)
+    finally:
+        _SUGGESTING.release()
 
 
 class Opened:
@@ -222,11 +230,19 @@ class Switch:
     def _open(self) -> Opened:
         config, store = self._config, self.store
         live = open_live(self._path, store, model=config.model)
-        return Opened(live, store, set(config.arms.values()))
+        try:
+            return Opened(live, store, set(config.arms.values()))
+        except BaseException:
+            live.close()
+            raise
 
     def _open_warm(self) -> Opened:
         opened = self._open()
-        opened.warm_up()
+        try:
+            opened.warm_up()
+        except BaseException:
+            opened.close()
+            raise
         return opened
 
     def _tell_metrics(self) -> None:

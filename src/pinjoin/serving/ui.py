@@ -64,7 +64,7 @@ class Pages:
         """A page made in one of the service's threads, or one that says why there is none."""
 
         async def answer(request: Request) -> Response:
-            visit = Visit.of(request, self._service.workspace)
+            visit = Visit.of(request, self._service.now)
             try:
                 return await self._service.run(page, visit)
             except Exception as error:
@@ -83,7 +83,7 @@ class Pages:
 
     def pin(self, visit: Visit) -> Response:
         """An image close up, and what belongs next to it."""
-        row = visit.known.find(visit.request.path_params["id"])
+        row = visit.now.find(visit.request.path_params["id"])
         depth = self._service.config.depth
         start = visit.number("from", 0, 0, depth)
         chosen = self._service.arms.choose(self._service.path, None, visit.user)
@@ -102,7 +102,7 @@ class Pages:
 
     def board(self, visit: Visit) -> Response:
         """A board, and what else may go on it."""
-        row = visit.known.find_board(visit.request.path_params["id"])
+        row = visit.now.find_board(visit.request.path_params["id"])
         images = visit.known.board(row).images.tolist()
         more = self._ideas(visit, images) if images else []
         return self._grid(visit, "board", images, board=visit.views.board(row), ideas=more)
@@ -145,7 +145,7 @@ class Pages:
         """What has no address here."""
         if request.url.path.startswith("/v1/"):
             raise HTTPException(404, "Not Found")
-        visit = Visit.of(request, self._service.workspace)
+        visit = Visit.of(request, self._service.now)
         there_is_none = ApiError(404, "not_found", "There is no page at this address.")
         return self._problem(visit, there_is_none)
 

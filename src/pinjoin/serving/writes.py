@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinjoin.core.errors import InputError, UnknownIdError
+from pinjoin.core.ids import as_ids
+from pinjoin.joins.references import normalise_references
 from pinjoin.live.changes import Board, Change, Deletion, Event, Save, columns, shown
 from pinjoin.live.store import Store
 from pinjoin.live.submissions import Receipt, Submission, derived_id
@@ -49,7 +52,8 @@ def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
     """What to store for a pin, and what will then be known of it but for the sequence.
 
     Ids that are not given follow from the key: a repetition makes the same ones. Raises
-    UnknownIdError for an image or board that is not there, InputError for a field that may not be.
+    UnknownIdError for an image or board that is not there, InputError for a field that may not be,
+    ApiError for what was taken down.
     """
     if (pin.id is None) == (pin.image is None):
         raise InputError("A save must have either id, an image of the catalogue, or image.")
@@ -66,7 +70,7 @@ def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
         board_id = about.pop("board_id", None) or derived_id(key, 0)
         changes.append(Board(board_id, **about))
     elif board_id is not None:
-        now.known.find_board(board_id)
+        now.find_board(board_id)
     made = Save(
         pin.pin_id or derived_id(key, 1),
         board_id,
@@ -77,15 +81,24 @@ def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
         pin.user_id,
         pin.created_at,
     )
+    _refuse_taken_down(now, made)
     submission = Submission(key, (*changes, made))
     return submission, Saved(made.pin_id, made.board_id, 0, False)
+
+
+def _refuse_taken_down(now: Now, save: Save) -> None:
+    """It would be stored, and never be there."""
+    [image] = normalise_references(as_ids([save.image])).to_pylist()
+    for kind, id in (("pin", save.pin_id), ("board", save.board_id), ("image", image)):
+        if id is not None and now.known.is_taken_down(kind, id):
+            raise ApiError(409, "taken_down", f"The {kind} {id[:100]!r} was taken down, for ever.")
 
 
 def takedown_of(now: Now, kind: str, id: str, user: str | None) -> Submission:
     """What to store to take something down. Raises UnknownIdError if it is not there."""
     if kind == "board":
-        now.known.find_board(id)
-    else:
+        now.find_board(id)
+    elif not (kind == "pin" and id in now.known.waiting_pins):
         row = now.find(id)
         if kind == "image":
             id = now.known.describe([row])[0]["signature"]
@@ -106,6 +119,7 @@ def events_of(given: Sequence[Any], key: str) -> tuple[Submission | None, list[d
 
 
 _COLUMNS = columns(Event)
+_AHEAD_S = 86_400  # clocks of devices may be wrong by that much
 _NAMES, _POSITION = frozenset(_COLUMNS), _COLUMNS.index("position")
 
 
@@ -118,7 +132,10 @@ def _event(given: Any) -> Event:
     fields: list[Any] = [given.get(name) for name in _COLUMNS]
     if type(fields[_POSITION]) is int:
         fields[_POSITION] = str(fields[_POSITION])
-    return Event(*fields)
+    event = Event(*fields)
+    if event.time is not None and event.time > time.time() + _AHEAD_S:
+        raise InputError(f"event: time must not be in the future. Got {event.time}.")
+    return event
 
 
 class Writer:
