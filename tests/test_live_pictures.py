@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ from test_build import build
 from test_overlay import Live
 
 from pinjoin.core.errors import UnknownIdError
+from pinjoin.live import pictures
 from pinjoin.live.changes import Save
+from pinjoin.serving.encoding import Heads
+from pinjoin.serving.switching import Now
+from pinjoin.serving.writes import takedown_of
 
 
 def picture(number: int) -> Image.Image:
@@ -98,6 +104,26 @@ def test_pictures_of_the_same_pixels_are_one_image(by_pixels):
     assert len(live.ws.signatures()[3].as_py()) == 64
     for row in (1, 3):
         assert live.related("p0")[signature(live, row)] == ("co-occurrence", 1)
+
+
+def test_a_pin_that_waits_for_its_picture_can_be_taken_down(by_pixels, monkeypatch):
+    live, sign, looked_at = by_pixels, pictures.signature_of_images, threading.Event()
+
+    def slowly(*given: Any, **options: Any) -> Any:
+        looked_at.wait()
+        return sign(*given, **options)
+
+    monkeypatch.setattr(pictures, "signature_of_images", slowly)
+    picture(2).save(live.ws.path.parent / "photos" / "slow.png", compress_level=1)
+    live.submit(Save("q7", "b0", "photos/slow.png"))
+    assert not known(live, "q7")
+    now = Now(live.ws.now, Heads(live.ws.now, {}))
+    live.submit(*takedown_of(now, "pin", "q7", None).changes)
+    looked_at.set()
+    wait_for(lambda: "photos/slow.png" not in live.ws._overlay._ledger.unsigned)
+    assert not known(live, "q7")
+    with pytest.raises(UnknownIdError):
+        takedown_of(Now(live.ws.now, Heads(live.ws.now, {})), "pin", "q7", None)
 
 
 def test_a_picture_that_is_not_there_is_signed_by_its_reference(by_pixels):

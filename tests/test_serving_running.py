@@ -81,6 +81,26 @@ def test_processes_share_a_port_and_add_up_their_counts(shop):
         assert process.wait(60) == 0
 
 
+def test_gauges_of_a_process_that_is_gone_are_forgotten(tmp_path):
+    program = (
+        "from pinjoin.serving.metrics import Metrics; one = Metrics(); "
+        "one.database.set({}); one.requests.labels('GET', '/', '200').inc(); "
+        "print(one.text().decode())"
+    )
+
+    def told(up: int) -> str:
+        command = [sys.executable, "-c", program.format(up)]
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "pinjoin_database_up 0.0" in told(0)
+    later = told(1)
+    assert "pinjoin_database_up 1.0" in later
+    assert 'status="200"} 2.0' in later, "what it counted stays"
+
+
 def test_the_port_comes_from_the_environment(demo):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
