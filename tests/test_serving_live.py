@@ -178,6 +178,36 @@ def test_what_was_taken_down_cannot_be_saved_again(client):
     error_of(save(client, id=ids[1], board={"title": "Mine", "board_id": board}), 409, "taken_down")
 
 
+def test_ids_of_the_tables_are_not_used_again(client):
+    image, other = signatures_of(client)[:2]
+    known = client.app.state.service.workspace
+    [pin] = known.pins_of(known.find(image), ["pin_id"])[:1]
+    again = save(client, id=other, pin_id=pin["pin_id"], board={"title": "Mine"})
+    assert pin["pin_id"] in error_of(again, 409, "conflict")["message"]
+    board = known.describe_boards([0])[0]["board_id"]
+    again = save(client, id=other, board={"title": "Mine", "board_id": board})
+    assert board in error_of(again, 409, "conflict")["message"]
+
+
+def test_a_retry_is_the_same_save_whatever_happened_since(client):
+    image = signatures_of(client)[0]
+    board = save(client, id=image, board={"title": "Mine"}).json()["board_id"]
+    first = save(client, "k", id=image, board_id=board, pin_id="mine")
+    assert client.delete("/v1/pins/mine").status_code == 200
+    again = save(client, "k", id=image, board_id=board, pin_id="mine")
+    assert (again.status_code, again.json()) == (201, first.json() | {"repeated": True})
+    error_of(save(client, "l", id=image, board_id=board, pin_id="mine"), 409, "taken_down")
+
+
+def test_live_images_are_found_by_their_titles(client):
+    assert client.get("/v1/search?q=borscht").json()["images"] == []
+    save(client, image="images/soup.jpg", title="Grandma's Borschtsch", board={"title": "Soups"})
+    found = client.get("/v1/search?q=borscht").json()["images"]
+    assert [one["signature"] for one in found] == ["images/soup.jpg"]
+    client.delete("/v1/images/images/soup.jpg")
+    assert client.get("/v1/search?q=borscht").json()["images"] == []
+
+
 def test_only_a_pin_is_taken_down_as_one(client):
     error_of(client.delete(f"/v1/pins/{signatures_of(client)[0]}"), 404, "unknown_id")
 

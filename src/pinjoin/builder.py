@@ -45,6 +45,7 @@ from pinjoin.joins.pinjoins import (
 )
 from pinjoin.joins.signatures import signature_of_images
 from pinjoin.live import LIVE_FILE
+from pinjoin.recommender import open_workspace
 from pinjoin.snapshot.tables import Rows
 from pinjoin.snapshot.writer import SnapshotWriter
 from pinjoin.training.after_build import train_after_build
@@ -97,6 +98,7 @@ class BuildSummary:
     image_faults: dict[str, int]  # by reason, in images.rejects.jsonl; the pins were kept
     rejects_file: str | None
     model: str | None  # the ranker that was learned; None: none was
+    ranks: str  # the model that ranks now, or "count"
 
 
 def build(
@@ -130,7 +132,7 @@ def build(
     fetch: whether http(s) references are fetched, into the same folder, or how. allow_private:
     also from private and loopback addresses; a catalogue may then make this machine ask anything
     that it can reach. train: learn a ranker from the catalogue's own boards, and rank with it
-    unless a model trained on logs is in use that still fits. Rejected rows are listed in
+    unless a model trained on logs is in use and fits. Rejected rows are listed in
     WORKSPACE/rejects.jsonl, images that cannot be read in WORKSPACE/images.rejects.jsonl; strict
     raises InputError at the first. Whatever fails, the snapshot that was current stays current.
     """
@@ -203,6 +205,7 @@ def build(
             indexed=indexed,
             live=None if live is None else live.summary(read - len(pin_rows)),
             model=model,
+            ranks=open_workspace(workspace).model,
             on_no_board=int(np.count_nonzero(joined.incidence.degrees == 0)),
             rejected_pins=rejects.count - rejected_boards,
             rejected_boards=rejected_boards,

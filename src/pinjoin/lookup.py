@@ -60,15 +60,21 @@ class Lookup:
         return rows
 
     @property
-    def redescribed(self) -> Container[int]:
-        """Image rows that `describe` may tell other things of than the snapshot does."""
-        return ()
+    def redescribed(self) -> dict[int, dict[str, Any]]:
+        """Image rows of which `describe` tells other things than the snapshot does, and what. It
+        may grow meanwhile."""
+        return {}
 
     @property
     def waiting_pins(self) -> Container[str]:
         """Ids of pins that were saved and are not yet on their image: its picture or its board
         must come first."""
         return ()
+
+    def is_stored(self, kind: str, id: str) -> bool:
+        """Whether the snapshot has a pin or a board of that id."""
+        index = {"pin": self._pin_ids, "board": self._board_ids}[kind]
+        return index.find(id) is not None
 
     def is_taken_down(self, kind: str, id: str) -> bool:
         """Whether a pin, a board or an image (its signature) may not come back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 
 from pinjoin.candidates.retrieval import Retrieved
 from pinjoin.contents import Contents
+from pinjoin.core.errors import PinjoinError
 from pinjoin.core.types import Float32s, Int64s
-from pinjoin.features.pair_schema import CONTEXT
+from pinjoin.features.pair_schema import CONTEXT, CROSS
 from pinjoin.features.pairs import Context, PairConfig, PairFeatures, Signals
 from pinjoin.ranking.model import LinearModel, Model, require_schema
 from pinjoin.ranking.navboost import Navboost
-from pinjoin.ranking.store import COUNT, current_model, load_model
+from pinjoin.ranking.store import COUNT, current_model, load_model, model_names
+
+_log = logging.getLogger(__name__)
 
 FEATURES = "features"
 """In a model's config: the `PairConfig` of its features, as plain data."""
@@ -27,22 +31,58 @@ NAVBOOST = "navboost"
 def features_of(model: Model, known: Contents) -> PairFeatures:
     """The features a model was trained on, of a catalogue.
 
-    Raises InputError, naming what differs, where the catalogue does not have the same.
+    Categories come and go with the catalogue: of one that is gone, nobody has a share; a new one
+    has no feature until the next training. Raises InputError, naming what differs, where the
+    catalogue does not have the same otherwise.
     """
     config = PairConfig(**model.about.config.get(FEATURES, {}))
+    crossed = [name.removeprefix(CROSS) for name in model.features if name.startswith(CROSS)]
+    config = replace(config, crossed=crossed)
     features = known.pair_features(config)
     require_schema(model, features.schema)
     return features
 
 
 def open_ranker(known: Contents, name: str | None = None) -> Ranker | None:
-    """The named model of a workspace, or the one in use; None: shared boards rank."""
-    name = name or current_model(known.path)
-    if name is None or name == COUNT:
+    """The named model of a workspace, or the one in use; None: shared boards rank.
+
+    Raises InputError for a named one that cannot rank. Where that is so of the one in use, the
+    catalogue must be shown all the same: the one learned from its own boards ranks, or else
+    shared boards do, and a warning tells.
+    """
+    if name is not None:
+        return _open(known, name)
+    current = current_model(known.path)
+    try:
+        return None if current is None else _open(known, current)
+    except PinjoinError as why:
+        ranker = _instead(known, current)
+        other = COUNT if ranker is None else ranker.model.about.name
+        _log.warning("%s ranks instead of the model in use. %s", other, why)
+        return ranker
+
+
+def _open(known: Contents, name: str) -> Ranker | None:
+    if name == COUNT:
         return None
     model = load_model(known.path, name)
     features, kept = features_of(model, known), model.about.config.get(NAVBOOST)
     return Ranker(model, features, None if kept is None else known.navboost(kept))
+
+
+def _instead(known: Contents, unfit: str | None) -> Ranker | None:
+    own = learned_from_boards(known.snapshot.name)
+    if own == unfit or own not in model_names(known.path):
+        return None
+    try:
+        return _open(known, own)
+    except PinjoinError:
+        return None
+
+
+def learned_from_boards(snapshot: str) -> str:
+    """The name of the model that a build learned."""
+    return f"boards-{snapshot}"
 
 
 @dataclass(frozen=True)

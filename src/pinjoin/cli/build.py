@@ -212,7 +212,7 @@ def print_summary(workspace: Path, summary: BuildSummary) -> None:
         where = workspace / "images.rejects.jsonl"
         lines.append(f"Images that could not be read (what helps is said in {where}):")
         lines += [f"  {count:,} × {reason}" for reason, count in summary.image_faults.items()]
-    lines.append(f"Snapshot {summary.snapshot} of {workspace} is current.")
+    lines.append(f"Snapshot {summary.snapshot} of {workspace} is current; {summary.ranks} ranks.")
     click.echo("\n".join(lines))
 
 

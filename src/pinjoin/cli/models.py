@@ -75,8 +75,13 @@ def show(workspace: Path, name: str | None, as_json: bool) -> None:
 @click.argument("name")
 def use(workspace: Path, name: str) -> None:
     """Rank with the model NAME of WORKSPACE from now on."""
-    from pinjoin.ranking.store import use_model
+    from pinjoin.ranker import open_ranker
+    from pinjoin.ranking.store import COUNT, use_model
+    from pinjoin.recommender import open_workspace
+    from pinjoin.snapshot.workspace import current_name
 
+    if current_name(workspace) is not None:  # it must fit what is served
+        open_ranker(open_workspace(workspace, model=COUNT), name)
     use_model(workspace, name)
     click.echo(f"The model in use is now {name}.")
 

@@ -58,10 +58,7 @@ def trees(split: Split) -> Scorer:
 def in_use(split: Split) -> Scorer:
     """The model the workspace ranks with, if it was trained on logs."""
     workspace = split.workspace
-    try:
-        ranker = open_ranker(workspace)
-    except InputError as why:  # it does not fit the catalogue
-        raise NotRun(str(why)) from why
+    ranker = open_ranker(workspace)
     if ranker is None or ranker.model.about.trained_on == "boards":
         raise NotRun("no model that was trained on logs is in use")
     whole = Catalogue.of(workspace, ranker.features.config)

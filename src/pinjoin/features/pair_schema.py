@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from pinjoin.core.errors import check
 from pinjoin.features.row_layout import RowLayout
@@ -46,6 +45,9 @@ SHARES = 11
 the query, 1 / √(its boards), 1 / its boards; 1 / the largest of the list; its shares of categories
 follow."""
 
+CROSS = "cross."
+"""What the names of cross features begin with; the category's follows."""
+
 VISITS_SCALE = 1_000_000
 """walk.log = ln(1 + this × visits): what is seldom visited still differs from what never is."""
 
@@ -57,6 +59,7 @@ class PairConfig:
     groups: Sequence[str] = DEFAULT_GROUPS  # of `GROUPS`
     without: Sequence[str] = ()  # features left out, by name
     max_cross: int = 32  # categories that have a cross feature: those of most boards
+    crossed: Sequence[str] | None = None  # or these, whether the catalogue has them or not
     custom: Mapping[str, str] = field(default_factory=dict)  # your own: name → "module:function"
 
     def __post_init__(self) -> None:
@@ -84,24 +87,25 @@ def features(layout: RowLayout, categories: Sequence[str], config: PairConfig) -
 
     categories: the names of all, those of most boards first.
     """
-    of_parts = (_visual, _text, partial(_category, categories), _cooccurrence, _own, _walk)
+    of_parts = (_visual, _text, _category, _cooccurrence, _own, _walk)
     made = [feature for of in of_parts for feature in of(layout)]
     if layout.n_bits and layout.categories:
-        made += _cross(categories[: config.max_cross])
+        wanted = categories[: config.max_cross] if config.crossed is None else config.crossed
+        made += _cross(wanted, categories)
     made.append(
         Feature("navboost", "navboost.log_ratio", "smoothed log-ratio of actions to expected ones",
                 NAVBOOST)
     )  # fmt: skip
     order = {group: place for place, group in enumerate(GROUPS)}
-    wanted = [f for f in made if f.group in config.groups and f.name not in config.without]
-    return sorted(wanted, key=lambda feature: order[feature.group])
+    chosen = [f for f in made if f.group in config.groups and f.name not in config.without]
+    return sorted(chosen, key=lambda feature: order[feature.group])
 
 
 def _may_be(name: str) -> bool:
     """Whether some catalogue has a feature of this name."""
     everything = RowLayout(n_bits=1, classes=1, terms=1, topics=1, categories=1, factors=1)
     known = {feature.name for feature in features(everything, (), PairConfig())}
-    return name in known | set(CONTEXT) or name.startswith(("cross.", "quality.", "feature."))
+    return name in known | set(CONTEXT) or name.startswith((CROSS, "quality.", "feature."))
 
 
 def context_features(config: PairConfig) -> dict[str, str]:
@@ -132,18 +136,20 @@ def _text(layout: RowLayout) -> Iterator[Feature]:
         yield Feature("text", "text.present", "1 if both have annotations, else 0", SAID_BOTH)
 
 
-def _category(names: Sequence[str], layout: RowLayout) -> Iterator[Feature]:
+def _category(layout: RowLayout) -> Iterator[Feature]:
     if layout.categories:
-        of = f"cosine of category vectors, of {len(names)} categories"
+        of = "cosine of category vectors"
         yield Feature("category", "category.similarity", of, CATEGORIES, PER_CATEGORIES)
         of = "1 if both have a category, else 0"
         yield Feature("category", "category.present", of, SORTED_BOTH)
 
 
-def _cross(names: Sequence[str]) -> Iterator[Feature]:
-    for number, name in enumerate(names):
+def _cross(wanted: Sequence[str], names: Sequence[str]) -> Iterator[Feature]:
+    numbers = {name: number for number, name in enumerate(names)}
+    for name in wanted:
         of = f"the query's share of category {name!r} × visual.fc6_similarity"
-        yield Feature("cross", f"cross.{name}", of, FC6, SHARES + number)
+        number = numbers.get(name, len(names))  # of one that the catalogue lacks: nothing's share
+        yield Feature("cross", f"{CROSS}{name}", of, FC6, SHARES + number)
 
 
 def _cooccurrence(layout: RowLayout) -> Iterator[Feature]:

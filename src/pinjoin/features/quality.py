@@ -114,8 +114,7 @@ def build(
     """The features of all images.
 
     pins: the table whose `feature_*` columns join in: `feature_x` as `feature.x`, the mean over
-    the image's pins that have one (`standard_scores` of it), and `feature.x.present`, 1 or 0, if
-    some image has none.
+    the image's pins that have one (`standard_scores` of it), and `feature.x.present`, 1 or 0.
     titles: (images,) what each is shown with, or null. sizes: (images, 2) width and height, 0 =
     unknown; None: all are.
     """
@@ -218,8 +217,9 @@ def _of_users(saves: Saves, pins: pa.Table) -> Iterator[tuple[dict[str, str], Fl
             name: f"mean of {given} over its pins that have one, in standard deviations from that "
             f"of all images, at most {MOST_DEVIATIONS}; 0 if none has"
         }
-        # A user's own column may already have the indicator's name.
-        if not present.all() and f"{given}.present" not in pins.column_names:
+        # Always, so that models fit the next build as well, where another image has none. A user's
+        # own column may already have the indicator's name.
+        if f"{given}.present" not in pins.column_names:
             columns.append(present)
             made[f"{name}.present"] = f"1 if a pin of it has {given}, else 0"
         yield made, np.stack(columns, axis=1).astype(np.float32)

@@ -353,7 +353,7 @@ def _runtime() -> Any:
     except ModuleNotFoundError:
         raise ConfigError(
             "Visual features need ONNX Runtime, which is not installed. "
-            'Install it with: pip install "pinjoin[visual]"'
+            "Install it with: pip install onnxruntime"
         ) from None
 
 

@@ -30,20 +30,20 @@ def append(
     another. One that makes a pin or board that was made before is a ConflictError. The others
     are stored all the same.
     """
-    known = _known(connection, [one.key for one in submissions])
+    stored = known(connection, [one.key for one in submissions])
     taken = _taken(connection, [made for one in submissions for made in one.made])
     rows = _Rows(origin, state.last)
     results: list[Receipt | ConflictError] = []
     for one in submissions:
         digest = one.digest()
-        if one.key in known:
-            sequence, earlier = known[one.key]
+        if one.key in stored:
+            sequence, earlier = stored[one.key]
             same = digest == earlier
             results.append(Receipt(sequence, repeated=True) if same else _other(one))
         elif again := taken.intersection(made := one.made):
             results.append(_made_before(one, sorted(again)[0]))
         else:
-            known[one.key] = rows.add(one, digest), digest
+            stored[one.key] = rows.add(one, digest), digest
             taken.update(made)
             results.append(Receipt(rows.last, repeated=False))
     rows.insert(connection)
@@ -86,7 +86,7 @@ class _Rows:
             connection.execute(STATE.update().values(last=self.last))
 
 
-def _known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+def known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """key → (sequence, digest) of those that are stored."""
     c = SUBMISSIONS.c
     found: dict[str, tuple[int, bytes]] = {}

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from pinjoin.core.closing import Closing
 from pinjoin.core.errors import check
-from pinjoin.live.append import append
+from pinjoin.live.append import append, known
 from pinjoin.live.changes import CATALOGUE, Board, Change, Deletion, Event, Save
 from pinjoin.live.database import Database
 from pinjoin.live.errors import (
@@ -94,6 +94,11 @@ class Store(Closing):
         """The last sequence, and up to which all is folded and events are pruned."""
         with self._tables.reading() as (_, state):
             return state
+
+    def knows(self, key: str) -> bool:
+        """Whether a submission of that key is stored."""
+        with self._tables.reading() as (connection, _):
+            return bool(known(connection, [key]))
 
     def read_all(self, up_to: int | None = None) -> LivePart:
         """All pins, boards and deletions up to a sequence (the last), for a build to fold in."""

@@ -71,7 +71,7 @@ class Version(Workspace):
     # ---- ids and tables ----
 
     @property
-    def redescribed(self) -> Container[int]:
+    def redescribed(self) -> dict[int, dict[str, Any]]:
         return self._ledger.shown
 
     @property

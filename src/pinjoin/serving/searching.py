@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.candidates.content import Content
@@ -19,7 +21,7 @@ def find_images(known: Workspace, words: str, n: int) -> UInt32s:
 
     First the image that has it as id; then those of which most is said in these words; then those
     whose title contains them, or whose id begins with them, most popular first. A longer list
-    begins with the shorter one. Of images that came after the build, titles are not read.
+    begins with the shorter one.
     """
     words = words.strip()
     if not words:
@@ -47,24 +49,23 @@ def _by_words(known: Workspace, words: str, n: int) -> UInt32s:
 
 
 def _by_beginning(known: Workspace, words: str) -> UInt32s:
-    """By popularity, as rows are."""
-    images = known.snapshot.table("images")
+    """By popularity, as rows are; those that came after the build last."""
+    images, said = known.snapshot.table("images"), known.redescribed.copy()
     contains = pc.match_substring(images["title"], words, ignore_case=True)
     begins = pc.starts_with(images["pin_id"], words)
     either = pc.or_kleene(pc.fill_null(contains, False), begins)
-    rows = np.flatnonzero(either.to_numpy(zero_copy_only=False))[:_MOST]
-    there = known.find_signatures(images["signature"].take(pa.array(rows))) >= 0
-    found: UInt32s = rows[there].astype(np.uint32)
-    return np.array([row for row in found.tolist() if _still_fits(known, row, words)], np.uint32)
+    rows = np.flatnonzero(either.to_numpy(zero_copy_only=False))[:_MOST].tolist()
+    stored = [row for row in rows if row not in said]
+    newer = [row for row, image in said.items() if _fits(image, words)][:_MOST]
+    signatures = [one["signature"] for one in known.describe([*stored, *newer])]
+    there = known.find_signatures(as_ids(signatures))
+    found: UInt32s = there[there >= 0].astype(np.uint32)
+    return found
 
 
-def _still_fits(known: Workspace, row: int, words: str) -> bool:
-    """Not where the pin that said so was taken down since."""
-    if row not in known.redescribed:
-        return True
-    [image] = known.describe([row])
-    title = (image["title"] or "").lower()
-    return words.lower() in title or image["pin_id"].startswith(words)
+def _fits(image: Mapping[str, Any], words: str) -> bool:
+    title, pin_id = image.get("title") or "", image.get("pin_id") or ""
+    return words.lower() in title.lower() or pin_id.startswith(words)
 
 
 def _distinct(parts: list[UInt32s]) -> UInt32s:

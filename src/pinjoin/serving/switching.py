@@ -163,8 +163,17 @@ class Switch:
             "model": known.model,
             "database": database,
             "writes": self._database_up and not self._config.read_only,
-            "problem": self._problem,
+            "problem": self._problem or self._unfit(known),
         }
+
+    def _unfit(self, known: Workspace) -> str | None:
+        wanted = self._wanted.model
+        if wanted in (None, known.model):
+            return None
+        return (
+            f"The model in use, {wanted}, cannot rank {known.snapshot.name}, so {known.model} does."
+            f" `pinjoin models use {self._path} {wanted}` says why."
+        )
 
     async def _watch(self) -> None:
         while True:

@@ -52,8 +52,7 @@ def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
     """What to store for a pin, and what will then be known of it but for the sequence.
 
     Ids that are not given follow from the key: a repetition makes the same ones. Raises
-    UnknownIdError for an image or board that is not there, InputError for a field that may not be,
-    ApiError for what was taken down.
+    UnknownIdError for an image or board that is not there, InputError for a field that may not be.
     """
     if (pin.id is None) == (pin.image is None):
         raise InputError("A save must have either id, an image of the catalogue, or image.")
@@ -81,17 +80,27 @@ def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
         pin.user_id,
         pin.created_at,
     )
-    _refuse_taken_down(now, made)
     submission = Submission(key, (*changes, made))
     return submission, Saved(made.pin_id, made.board_id, 0, False)
 
 
-def _refuse_taken_down(now: Now, save: Save) -> None:
-    """It would be stored, and never be there."""
-    [image] = normalise_references(as_ids([save.image])).to_pylist()
-    for kind, id in (("pin", save.pin_id), ("board", save.board_id), ("image", image)):
-        if id is not None and now.known.is_taken_down(kind, id):
-            raise ApiError(409, "taken_down", f"The {kind} {id[:100]!r} was taken down, for ever.")
+def refusal(now: Now, submission: Submission) -> ApiError | None:
+    """Why a save would be stored and never be there, unless it is stored already: an id of it was
+    taken down, or the tables have it. (The store itself refuses those that are live.)"""
+    named = list(submission.made)
+    for change in submission.changes:
+        if isinstance(change, Save):
+            [image] = normalise_references(as_ids([change.image])).to_pylist()
+            named += [("board", change.board_id or ""), ("image", image)]
+    for kind, id in named:
+        if now.known.is_taken_down(kind, id):
+            message = f"The {kind} {id[:100]!r} was taken down, for ever."
+            return ApiError(409, "taken_down", message)
+    for kind, id in submission.made:
+        if now.known.is_stored(kind, id):
+            message = f"There is a {kind} {id[:100]!r} already. Give the new one another id."
+            return ApiError(409, "conflict", message)
+    return None
 
 
 def takedown_of(now: Now, kind: str, id: str, user: str | None) -> Submission:
@@ -149,6 +158,10 @@ class Writer:
     async def last(self) -> int:
         """The last sequence that any process was given; 0 where nothing is taken in."""
         return 0 if self.store is None else (await asyncio.to_thread(self.store.state)).last
+
+    async def knows(self, key: str) -> bool:
+        """Whether something was stored under a key."""
+        return self.store is not None and await asyncio.to_thread(self.store.knows, key)
 
     async def submit(self, submission: Submission) -> Receipt:
         """Wait until it is durable. Raises StoreError, ApiError."""
