@@ -327,6 +327,10 @@ def test_the_command_folds_in_and_says_so(tmp_path):
     assert "1 pins and 1 boards are from the live database" in said
     fill(tmp_path / "ws" / "live.db", LIVE_PINS[2])
     assert "1 pins and 0 boards are from the live database" in run(*given)
+    assert "was built from tables" in run(tmp_path / "ws", "--encoder", "none", expected=2)
+    fill(tmp_path / "ws" / "live.db", *LIVE_BOARDS)
+    run(tmp_path / "ws", "--encoder", "none", "--live-only")
+    run(tmp_path / "ws", "--encoder", "none")
 
 
 def test_nothing_to_build_from_is_wrong_usage(tmp_path):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pinjoin.candidates.nearest import INVERTED, TextNeighbours
 from pinjoin.candidates.picture_index import IndexChoice, Indexed, save_index
-from pinjoin.core.errors import InputError, check
+from pinjoin.core.errors import InputError, PinjoinError, check
 from pinjoin.core.ids import IdIndex
 from pinjoin.core.progress import Progress, silent
 from pinjoin.data.fetch import FetchConfig
@@ -46,7 +46,9 @@ from pinjoin.joins.pinjoins import (
 from pinjoin.joins.signatures import signature_of_images
 from pinjoin.live import LIVE_FILE
 from pinjoin.recommender import open_workspace
+from pinjoin.snapshot.reader import open_snapshot
 from pinjoin.snapshot.tables import Rows
+from pinjoin.snapshot.workspace import current_name
 from pinjoin.snapshot.writer import SnapshotWriter
 from pinjoin.training.after_build import train_after_build
 
@@ -66,6 +68,7 @@ class BuildConfig:
     keep_embeddings: bool = False  # whether the numbers behind the pictures' bits are stored
     index: IndexChoice = "auto"  # whether millions of pictures are indexed: docs/related.md
     attributes: dict[str, Type] = field(default_factory=dict)  # the pins' own columns to filter by
+    tables: bool = True  # whether there was more to build from than what is live
     live: dict[str, str | int] | None = None  # the live part: identity of its database, sequence
 
     def __post_init__(self) -> None:
@@ -138,6 +141,7 @@ def build(
     """
     workspace = Path(workspace)
     fetching = _fetching(fetch, allow_private)
+    tables = pins is not None
     live = read_live(workspace, database, pins, boards)
     if live is not None:
         pins, boards = live.pins, live.boards
@@ -156,6 +160,7 @@ def build(
         keep_embeddings=keep_embeddings,
         index=index,
         attributes=attributes_of(pins.schema),
+        tables=tables,
         live=None if live is None else live.manifest,
     )
     if config.encoder is not None:
@@ -214,6 +219,17 @@ def build(
             image_faults=dict(image_rejects.dropped_values),
             rejects_file=str(rejects.path) if rejects.count + len(rejects.dropped_values) else None,
         )
+
+
+def was_built_from_tables(workspace: Path) -> bool:
+    """Whether the current snapshot has more than what was live; False where there is none."""
+    name = current_name(workspace)
+    if name is None:
+        return False
+    try:
+        return bool(open_snapshot(workspace, name, "none").manifest.config.get("tables", True))
+    except PinjoinError:
+        return False
 
 
 def _absolute(folder: Path | str | None) -> str | None:

@@ -111,7 +111,7 @@ class Lookup:
         """The row of a board. Raises UnknownIdError."""
         row = self.board_row(board_id)
         if row < 0:
-            raise UnknownIdError(board_id, self.board_suggestions(board_id))
+            raise UnknownIdError(board_id, self.board_suggestions(board_id), "board id")
         return row
 
     def board_row(self, board_id: str) -> int:

@@ -35,8 +35,9 @@ _EPILOG = """\b
     metavar="FILE_OR_URL",
     envvar="PINJOIN_DATABASE",
     help="Of live saves and takedowns, which are folded in; WORKSPACE/live.db, if it is there, if "
-    "not told. Without --pins and --boards, it is all there is.",
+    "not told.",
 )
+@click.option("--live-only", is_flag=True, help="Leave out the tables of earlier builds.")
 @click.option(
     "--images",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -108,6 +109,7 @@ def build(
     pins: tuple[str, ...],
     boards: tuple[str, ...],
     database: str | None,
+    live_only: bool,
     images: Path | None,
     mapping: tuple[str, ...],
     attributes: tuple[str, ...],
@@ -133,6 +135,7 @@ def build(
     from dataclasses import asdict
 
     from pinjoin.builder import build as run
+    from pinjoin.builder import was_built_from_tables
     from pinjoin.cli.kernels import announce_compilation
     from pinjoin.cli.train import learn_from_log
     from pinjoin.core.progress import reporter
@@ -148,6 +151,12 @@ def build(
     if not (sources or database or (workspace / LIVE_FILE).exists()):
         raise click.UsageError(
             f"Missing option '--pins' (there is no live database {workspace / LIVE_FILE}, either)."
+        )
+    if not (sources or live_only) and was_built_from_tables(workspace):
+        raise click.UsageError(
+            f"Missing option '--pins': the current snapshot of {workspace} was built from tables, "
+            "and would make way for one of what is live alone. Name the tables again, or say "
+            "--live-only."
         )
     log = open_events(list(events)) if events else None  # an error before any work
     with announce_compilation():

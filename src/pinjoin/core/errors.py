@@ -24,11 +24,13 @@ class SnapshotError(PinjoinError, RuntimeError):
 class UnknownIdError(PinjoinError, KeyError):
     """No PinJoin, pin, image or board has this id. `suggestions` are the closest known ids."""
 
-    def __init__(self, given: str, suggestions: Sequence[str] = ()) -> None:
+    def __init__(
+        self, given: str, suggestions: Sequence[str] = (), kind: str = "pin id, signature or image"
+    ) -> None:
         self.given = given
         self.suggestions = tuple(suggestions)
         hint = f" Did you mean {' or '.join(map(repr, suggestions))}?" if suggestions else ""
-        super().__init__(f"{given!r} is not a pin id, signature or image of this catalogue.{hint}")
+        super().__init__(f"{given!r} is not a {kind} of this catalogue.{hint}")
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return str(self.args[0])

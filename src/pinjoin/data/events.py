@@ -193,7 +193,7 @@ def _resolve(part: Part, mapping: Mapping[str, str]) -> dict[str, str]:
 
 
 def _missing(part: Part, name: str, theirs: str) -> InputError:
-    close = get_close_matches(theirs.lower(), [c.lower() for c in part.columns], n=1, cutoff=0.5)
+    close = get_close_matches(theirs.lower(), [c.lower() for c in part.columns], n=1, cutoff=0.6)
     names = [c for c in part.columns if c.lower() in close]
     hint = f" Did you mean --map {name}={names[0]}?" if names else ""
     what = f"no column {theirs!r}" + (f" (mapped to {name})" if theirs != name else "")

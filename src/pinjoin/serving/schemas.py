@@ -125,7 +125,7 @@ class EventIn(BaseModel):
     candidate: str
     action: str = Field(description=f"One of {', '.join(ACTIONS)}.", examples=["impression"])
     position: str | int | None = Field(
-        None, description='From 0 or 1 on, or "row,column". Impressions must have one.',
+        None, description='From 1 on, or "row,column". Impressions must have one.',
         examples=["3"],
     )  # fmt: skip
     device: str | None = Field(None, examples=["mobile"])

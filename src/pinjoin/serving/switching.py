@@ -21,7 +21,7 @@ from pinjoin.live.clicks import LiveClicks
 from pinjoin.live.errors import StoreError
 from pinjoin.live.store import Store, StoreConfig, open_store
 from pinjoin.live.workspace import LiveWorkspace, open_live
-from pinjoin.ranking.store import current_model
+from pinjoin.ranking.store import COUNT, current_model, load_model
 from pinjoin.recommender import Workspace
 from pinjoin.serving.config import ServeConfig
 from pinjoin.serving.encoding import Heads
@@ -65,7 +65,7 @@ class Now(NamedTuple):
         """The row of a board, likewise."""
         row = self.known.board_row(id)
         if row < 0:
-            raise UnknownIdError(id, _close_to(id, self.known.board_suggestions))
+            raise UnknownIdError(id, _close_to(id, self.known.board_suggestions), "board id")
         return row
 
 
@@ -122,6 +122,8 @@ class Switch:
         """Raises SnapshotError, StoreError, and InputError for a model that cannot rank."""
         self._path, self._config, self._metrics = path, config, metrics
         open_snapshot(path)  # before a database is made where there is nothing to serve
+        if config.model not in (None, COUNT):
+            load_model(path, config.model)  # likewise
         self._wanted = self._now_wanted()
         self.store = _open_store(path, config)
         try:

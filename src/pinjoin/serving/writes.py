@@ -112,7 +112,7 @@ def takedown_of(now: Now, kind: str, id: str, user: str | None) -> Submission:
         if kind == "image":
             id = now.known.describe([row])[0]["signature"]
         elif all(pin["pin_id"] != id for pin in now.known.pinjoin(row).pins):
-            raise UnknownIdError(id, ())
+            raise UnknownIdError(id, (), "pin id")
     return Submission(f"takedown:{uuid.uuid4().hex}", (Deletion(kind, id, user),))
 
 
