@@ -25,6 +25,7 @@ from click.testing import CliRunner, Result
 import pinjoin
 from pinjoin.cli import cli
 from pinjoin.cli.build import build as build_command
+from pinjoin.cli.events import events as events_command
 from pinjoin.cli.models import models as models_command
 from pinjoin.cli.related import related as related_command
 from pinjoin.cli.train import train as train_command
@@ -665,6 +666,13 @@ def test_the_command_reads_the_live_events(
                   "--min-query-impressions", 60, "--min-impressions", 6)  # fmt: skip
     assert done.exit_code == 0, (done.output, done.exception)
     assert f"{sum(e.action == 'impression' for e in events):,} impressions" in done.output
+    log = tmp_path / "log.parquet"
+    said = invoke(events_command, "export", catalogue, log)
+    assert said.output == f"30,000 events are in {log}.\n", said.exception
+    report = json.loads(invoke(events_command, "check", log, "--json").stdout)
+    assert report["events"] == 30_000
+    lost = invoke(events_command, "export", catalogue, tmp_path / "nowhere" / "log.parquet")
+    assert isinstance(lost.exception, InputError)
 
 
 @pytest.mark.parametrize(

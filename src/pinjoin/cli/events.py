@@ -65,6 +65,43 @@ def check(
 
 
 @events.command()
+@click.argument("workspace", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--database",
+    metavar="FILE_OR_URL",
+    envvar="PINJOIN_DATABASE",
+    help="Of the live events; WORKSPACE/live.db if not told.",
+)
+def export(workspace: Path, file: Path, database: str | None) -> None:
+    """Write the events of WORKSPACE's live database to FILE (Parquet), as a log with their arms.
+
+    The other commands take it, and so does `train --events`.
+    """
+    import pyarrow.parquet as pq
+
+    from pinjoin.cli.train import open_events_of
+    from pinjoin.core.errors import InputError
+    from pinjoin.live.reading import LIVE_EVENTS
+
+    count, unfinished = 0, file.with_name(f".{file.name}.unfinished")
+    try:
+        with (
+            open_events_of(workspace, database) as store,
+            pq.ParquetWriter(unfinished, LIVE_EVENTS) as writer,
+        ):
+            for batch in store.event_batches():
+                writer.write_batch(batch)
+                count += batch.num_rows
+        unfinished.replace(file)
+    except OSError as error:
+        raise InputError(f"Writing {file} failed: {error.strerror or error}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    click.echo(f"{count:,} events are in {file}.")
+
+
+@events.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option(
     "--policy",

@@ -36,7 +36,7 @@ def candidates(
     """Write the K best candidates of every image of WORKSPACE to FILE (Parquet).
 
     Columns: query, candidate (image rows), count, and score if it is another; by query, then best
-    first. The table `images` beside it (FILE with .images.parquet) says which signature each row is.
+    first. The table `images` beside it (FILE with .images.parquet) says which signature a row is.
     """
     from pinjoin.candidates.cooccurrence import CooccurrenceConfig
     from pinjoin.candidates.export import export_candidates

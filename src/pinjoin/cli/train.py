@@ -25,6 +25,7 @@ _EPILOG = """\b
   pinjoin train shop --live --control-groups visual,text,category,cross,cooccurrence,quality
   pinjoin train shop --from-boards
 """
+DATABASE = "PINJOIN_DATABASE"  # the variable that names the live database
 _OF_TRIPLETS = ("min_query_impressions", "min_impressions", "pairs", "doubt")
 _OF_LOGS = ("database", "maps", "encoding", "control_groups", "model", "c", *_OF_TRIPLETS)
 
@@ -211,23 +212,25 @@ def _read(workspace: Path, given: dict[str, Any], progress: Progress, silently: 
             source = open_events(files, parse_map(given["maps"]), encoding=given["encoding"])
             parts.append(source.batches(lost, progress))
         if given["live"]:
-            parts.append(stack.enter_context(_open_live(workspace, given)).event_batches())
+            store = open_events_of(workspace, given["database"] or os.environ.get(DATABASE))
+            parts.append(stack.enter_context(store).event_batches())
         log = join_events(number_events(chain.from_iterable(parts)))
     if not silently:
         _tell_lost(lost)
     return log
 
 
-def _open_live(workspace: Path, given: dict[str, Any]) -> Store:
+def open_events_of(workspace: Path, database: str | None) -> Store:
+    """The live database of a workspace. InputError where there is none."""
     from pinjoin.core.errors import InputError
     from pinjoin.live import live_database
     from pinjoin.live.store import open_store
 
-    where = live_database(workspace, given["database"] or os.environ.get("PINJOIN_DATABASE"))
+    where = live_database(workspace, database)
     if isinstance(where, Path) and not where.exists():
         raise InputError(
-            f"There is no live database {where}: `pinjoin serve {workspace}` makes it. Give the "
-            "logs of what was shown (--events FILE…), or the database's --database FILE_OR_URL."
+            f"There is no live database {where}: `pinjoin serve {workspace}` makes it. Name the "
+            "one that has the events (--database FILE_OR_URL), or a log (train --events FILE…)."
         )
     return open_store(where)
 
