@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pinjoin.candidates.content import Content
@@ -55,9 +56,9 @@ def _by_beginning(known: Workspace, words: str) -> UInt32s:
     begins = pc.starts_with(images["pin_id"], words)
     either = pc.or_kleene(pc.fill_null(contains, False), begins)
     rows = np.flatnonzero(either.to_numpy(zero_copy_only=False))[:_MOST].tolist()
-    stored = [row for row in rows if row not in said]
-    newer = [row for row, image in said.items() if _fits(image, words)][:_MOST]
-    signatures = [one["signature"] for one in known.describe([*stored, *newer])]
+    stored = pa.array([row for row in rows if row not in said], pa.int64())
+    newer = [image["signature"] for image in said.values() if _fits(image, words)]
+    signatures = images["signature"].take(stored).to_pylist() + newer[:_MOST]
     there = known.find_signatures(as_ids(signatures))
     found: UInt32s = there[there >= 0].astype(np.uint32)
     return found
