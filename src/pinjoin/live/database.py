@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pinjoin.core.errors import ConfigError
 from pinjoin.live.errors import DamagedError, StoreError, UnavailableError
 from pinjoin.live.sql import sa
 
+_RETRY_S = 0.01
 _AGAIN = " Nothing was acknowledged; the same key can be used again."
 
 
@@ -123,7 +125,7 @@ def _sqlite(path: Path, lock_s: float) -> sa.Engine:
             uri, uri=True, timeout=lock_s, isolation_level=None, check_same_thread=False
         )
         try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            mode = _use_wal(connection, lock_s)
             if mode != "wal":
                 raise ConfigError(
                     f"{path} lies where SQLite's write-ahead log does not work ({mode}), such as "
@@ -152,6 +154,23 @@ def _sqlite(path: Path, lock_s: float) -> sa.Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, lock_s: float) -> str:
+    """Switch to the write-ahead log; the mode that is used then.
+
+    Where others switch the same new file, SQLite does not wait but says that it is locked.
+    """
+    until = time.monotonic() + lock_s
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def _postgresql(url: sa.URL, lock_s: float) -> sa.Engine:
