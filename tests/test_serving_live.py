@@ -202,6 +202,7 @@ def test_a_retry_is_the_same_save_whatever_happened_since(client):
 def test_live_images_are_found_by_their_titles(client):
     assert client.get("/v1/search?q=borscht").json()["images"] == []
     save(client, image="images/soup.jpg", title="Grandma's Borschtsch", board={"title": "Soups"})
+    until(lambda: client.get("/v1/pins/images/soup.jpg").status_code == 200)  # was looked at
     found = client.get("/v1/search?q=borscht").json()["images"]
     assert [one["signature"] for one in found] == ["images/soup.jpg"]
     client.delete("/v1/images/images/soup.jpg")

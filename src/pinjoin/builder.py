@@ -48,7 +48,6 @@ from pinjoin.live import LIVE_FILE
 from pinjoin.recommender import open_workspace
 from pinjoin.snapshot.reader import open_snapshot
 from pinjoin.snapshot.tables import Rows
-from pinjoin.snapshot.workspace import current_name
 from pinjoin.snapshot.writer import SnapshotWriter
 from pinjoin.training.after_build import train_after_build
 
@@ -222,12 +221,9 @@ def build(
 
 
 def was_built_from_tables(workspace: Path) -> bool:
-    """Whether the current snapshot has more than what was live; False where there is none."""
-    name = current_name(workspace)
-    if name is None:
-        return False
+    """Whether the current snapshot has more than what was live; False where none can be opened."""
     try:
-        return bool(open_snapshot(workspace, name, "none").manifest.config.get("tables", True))
+        return bool(open_snapshot(workspace, verify="none").manifest.config.get("tables", True))
     except PinjoinError:
         return False
 

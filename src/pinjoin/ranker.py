@@ -17,7 +17,7 @@ from pinjoin.features.pair_schema import CONTEXT, CROSS
 from pinjoin.features.pairs import Context, PairConfig, PairFeatures, Signals
 from pinjoin.ranking.model import LinearModel, Model, require_schema
 from pinjoin.ranking.navboost import Navboost
-from pinjoin.ranking.store import COUNT, current_model, load_model, model_names
+from pinjoin.ranking.store import COUNT, current_model, load_model
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def open_ranker(known: Contents, name: str | None = None) -> Ranker | None:
     try:
         return None if current is None else _open(known, current)
     except PinjoinError as why:
-        ranker = _instead(known, current)
+        ranker = _instead(known)
         other = COUNT if ranker is None else ranker.model.about.name
         _log.warning("%s ranks instead of the model in use. %s", other, why)
         return ranker
@@ -70,12 +70,9 @@ def _open(known: Contents, name: str) -> Ranker | None:
     return Ranker(model, features, None if kept is None else known.navboost(kept))
 
 
-def _instead(known: Contents, unfit: str | None) -> Ranker | None:
-    own = learned_from_boards(known.snapshot.name)
-    if own == unfit or own not in model_names(known.path):
-        return None
+def _instead(known: Contents) -> Ranker | None:
     try:
-        return _open(known, own)
+        return _open(known, learned_from_boards(known.snapshot.name))
     except PinjoinError:
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pinjoin.candidates.cooccurrence import Cooccurrence, CooccurrenceConfig
 from pinjoin.core.progress import Progress, silent
+from pinjoin.core.whole_file import whole_file
 
 SCHEMA = pa.schema(
     [
@@ -37,29 +37,25 @@ def export_candidates(
     By query row, then best first. The file appears when it is whole: it is written beside its
     place and renamed.
     """
-    unfinished = file.with_name(f".{file.name}.unfinished")
     counter = Cooccurrence(incidence, config)
     schema = SCHEMA if counter.config.score != "count" else SCHEMA.remove(3)  # score = count
     written = 0
-    try:
-        with pq.ParquetWriter(
+    with (
+        whole_file(file) as unfinished,
+        pq.ParquetWriter(
             unfinished, schema, compression="zstd", use_dictionary=False,
             column_encoding=dict.fromkeys(schema.names[:3], "DELTA_BINARY_PACKED"),
-        ) as writer:  # fmt: skip
-            for first, block in counter.blocks(k, threads=threads, progress=progress):
-                queries = np.arange(first, first + len(block), dtype=np.uint32)
-                columns: list[Any] = [
-                    np.repeat(queries, np.diff(block.indptr)),
-                    block.indices,
-                    block.counts,
-                ]
-                if len(schema) > 3:
-                    columns.append(block.scores)
-                writer.write_batch(pa.record_batch(columns, schema=schema))
-                written += len(block.indices)
-        with unfinished.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        ) as writer,
+    ):  # fmt: skip
+        for first, block in counter.blocks(k, threads=threads, progress=progress):
+            queries = np.arange(first, first + len(block), dtype=np.uint32)
+            columns: list[Any] = [
+                np.repeat(queries, np.diff(block.indptr)),
+                block.indices,
+                block.counts,
+            ]
+            if len(schema) > 3:
+                columns.append(block.scores)
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            written += len(block.indices)
     return written

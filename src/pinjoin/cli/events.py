@@ -82,22 +82,21 @@ def export(workspace: Path, file: Path, database: str | None) -> None:
 
     from pinjoin.cli.train import open_events_of
     from pinjoin.core.errors import InputError
+    from pinjoin.core.whole_file import whole_file
     from pinjoin.live.reading import LIVE_EVENTS
 
-    count, unfinished = 0, file.with_name(f".{file.name}.unfinished")
+    count = 0
     try:
         with (
             open_events_of(workspace, database) as store,
+            whole_file(file) as unfinished,
             pq.ParquetWriter(unfinished, LIVE_EVENTS) as writer,
         ):
             for batch in store.event_batches():
                 writer.write_batch(batch)
                 count += batch.num_rows
-        unfinished.replace(file)
     except OSError as error:
         raise InputError(f"Writing {file} failed: {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     click.echo(f"{count:,} events are in {file}.")
 
 

@@ -23,7 +23,7 @@ from pinjoin.serving.errors import ApiError
 from pinjoin.serving.images import Picture, Pictures
 from pinjoin.serving.metrics import Metrics
 from pinjoin.serving.switching import Now, Switch
-from pinjoin.serving.writes import NewPin, Saved, Writer, events_of, refusal, save_of, takedown_of
+from pinjoin.serving.writes import NewPin, Saved, Writer, events_of, save_of, takedown_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,8 +126,7 @@ class Service:
 
     async def save(self, pin: NewPin, key: str) -> Saved:
         """Save a pin: durable, and part of all answers of this process, when this returns."""
-        submission, saved = await self._prepare(save_of, pin, key)
-        refused = await self.run(refusal, self.now, submission)
+        submission, saved, refused = await self._prepare(save_of, pin, key)
         if refused is not None and not await self._writer.knows(key):
             raise refused
         receipt = await self._writer.submit(submission)

@@ -48,8 +48,9 @@ class Saved:
     repeated: bool
 
 
-def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
-    """What to store for a pin, and what will then be known of it but for the sequence.
+def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved, ApiError | None]:
+    """What to store for a pin, what will then be known of it but for the sequence, and why it is
+    refused unless it is stored already.
 
     Ids that are not given follow from the key: a repetition makes the same ones. Raises
     UnknownIdError for an image or board that is not there, InputError for a field that may not be.
@@ -81,17 +82,14 @@ def save_of(now: Now, pin: NewPin, key: str) -> tuple[Submission, Saved]:
         pin.created_at,
     )
     submission = Submission(key, (*changes, made))
-    return submission, Saved(made.pin_id, made.board_id, 0, False)
+    return submission, Saved(made.pin_id, made.board_id, 0, False), _refusal(now, made, submission)
 
 
-def refusal(now: Now, submission: Submission) -> ApiError | None:
-    """Why a save would be stored and never be there, unless it is stored already: an id of it was
-    taken down, or the tables have it. (The store itself refuses those that are live.)"""
-    named = list(submission.made)
-    for change in submission.changes:
-        if isinstance(change, Save):
-            [image] = normalise_references(as_ids([change.image])).to_pylist()
-            named += [("board", change.board_id or ""), ("image", image)]
+def _refusal(now: Now, save: Save, submission: Submission) -> ApiError | None:
+    """Why a save would be stored and never be there: an id of it was taken down, or the tables
+    have it. (The store itself refuses those that are live.)"""
+    [image] = normalise_references(as_ids([save.image])).to_pylist()
+    named = [*submission.made, ("board", save.board_id or ""), ("image", image)]
     for kind, id in named:
         if now.known.is_taken_down(kind, id):
             message = f"The {kind} {id[:100]!r} was taken down, for ever."
